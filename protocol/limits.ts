@@ -1,0 +1,41 @@
+/* Limits: the named maximum of everything a peer can make the broker hold.
+ *
+ * Bytes are UTF-8 or encoded bytes, never characters. A session is told its own in `hello`. */
+
+export const limits = {
+  /** One frame or HTTP body, in bytes. A larger frame closes the connection with 1009. */
+  frameBytes: 65_536,
+  /** `text` of a post, in UTF-8 bytes. */
+  textBytes: 16_384,
+  /** `data` of a post, in bytes of its JSON text. */
+  dataBytes: 16_384,
+  /** Levels of arrays and maps within `data`. */
+  dataDepth: 32,
+  /** A handle, in characters (code points). */
+  handleChars: 64,
+  /** A tag, in characters (code points), without its `#`. */
+  tagChars: 100,
+  /** A device name, in characters (code points). */
+  deviceChars: 64,
+  /** An idempotency key of a publish, in characters (code points). */
+  keyChars: 64,
+  /** Recipients mentioned in one post; those in excess are not mentioned. */
+  mentions: 50,
+  /** Tags of one post; those in excess are not indexed. */
+  tags: 50,
+  /** Items in one page of `read`. */
+  pageItems: 200,
+  /** Users in one page of `following` or `followers`. */
+  pageUsers: 1_000,
+  /** Live subscriptions of one session. */
+  subscriptions: 64,
+  /** Requests of one session that wait for their answer; more are left unread in the socket. */
+  inFlight: 1_024,
+  /** Frames that could not be decoded before the connection is closed. */
+  badFrames: 16,
+} as const;
+
+export type Limits = { [K in keyof typeof limits]: number };
+
+/** Items in a page when the caller names no `limit`. */
+export const defaultPageItems = 50;
