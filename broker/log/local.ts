@@ -1,0 +1,189 @@
+/* LocalLog: the log of a broker that stands alone. LMDB itself is the log.
+ *
+ *   queue ──batch──> State.commit ──committed──> flushing ──flushed──> answers, then the listener
+ *
+ * Group commit: while one batch commits, the queue gathers the next; batches grow by themselves as load grows, and a lone
+ * command leaves at once. Commits are in turn; a batch may commit while the one before is still being flushed, so that
+ * the disk's latency bounds the delay of an answer but not the throughput.
+ *
+ * The queue is bounded: past `maxPending` commands, `append` refuses with a retryable `unavailable`. Sessions stop reading
+ * their socket well before that (`limits.inFlight`), so a publisher that outruns the disk is held back, not refused. */
+
+import { WhalesongError } from "../../protocol/index.ts";
+import type { Command, Entry, Offset, Outcome, Stamped, State } from "../state/index.ts";
+import type { EntryListener, Log } from "./log.ts";
+
+/** Commands in one transaction: few enough to keep the event loop free (about 10 ms), many enough to share one fsync. */
+const maxBatch = 512;
+/** Commands that wait for their turn. */
+const maxPending = 200_000;
+/** Batches committed and not yet flushed. */
+const maxFlushing = 4;
+
+interface Waiting {
+  command: Command;
+  resolve: (outcome: Outcome) => void;
+  reject: (error: unknown) => void;
+}
+
+export interface LocalLogOptions {
+  listener: EntryListener;
+  /** ms since the Unix epoch. @default Date.now */
+  now?: () => number;
+  /** Is the store at its configured size, or the disk nearly full? Then says so; commands but deletes and trims are refused. */
+  fullness?: () => string | undefined;
+  /** Hears of every failure to commit. */
+  onFailure?: (error: unknown) => void;
+}
+
+export class LocalLog implements Log {
+  readonly #state: State;
+  readonly #options: LocalLogOptions;
+  #queue: Waiting[] = [];
+  #taken = 0;
+  #committing = false;
+  #flushing = 0;
+  #durable: Offset;
+  #waiters: { offset: Offset; callback: () => void }[] = [];
+  #failure: string | undefined;
+  #closed = false;
+  #idle: (() => void)[] = [];
+
+  constructor(state: State, options: LocalLogOptions) {
+    this.#state = state;
+    this.#options = options;
+    this.#durable = state.applied();
+  }
+
+  get durable(): Offset {
+    return this.#durable;
+  }
+
+  get pending(): number {
+    return this.#queue.length - this.#taken;
+  }
+
+  get refusal(): string | undefined {
+    if (this.#closed) return "the broker is stopping";
+    return this.#failure ?? this.#options.fullness?.();
+  }
+
+  append(command: Command): Promise<Outcome> {
+    if (this.#closed)
+      return Promise.reject(
+        new WhalesongError("unavailable", "the broker is stopping; try again elsewhere or later"),
+      );
+    if (this.pending >= maxPending) {
+      return Promise.reject(
+        new WhalesongError("unavailable", `over ${maxPending} commands wait for the disk; try again`),
+      );
+    }
+    const full = command.op === "delete" || command.op === "trim" ? undefined : this.#options.fullness?.();
+    if (full !== undefined) return Promise.reject(new WhalesongError("storage_full", full));
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ command, resolve, reject });
+      if (!this.#committing) this.#startBatch();
+    });
+  }
+
+  whenDurable(offset: Offset, callback: () => void): void {
+    if (offset <= this.#durable) callback();
+    else this.#waiters.push({ offset, callback });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#isIdle()) return;
+    await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  #isIdle(): boolean {
+    return this.pending === 0 && !this.#committing && this.#flushing === 0;
+  }
+
+  /** Starts the next batch at the end of this turn of the event loop, so that one tick's commands share it. */
+  #startBatch(): void {
+    this.#committing = true;
+    setImmediate(() => void this.#runBatch());
+  }
+
+  async #runBatch(): Promise<void> {
+    const batch = this.#take();
+    const now = (this.#options.now ?? Date.now)();
+    const at = Math.max(now, this.#state.meta.lastAt);
+    const commands = batch.map(({ command }): Stamped => ({ ...command, at }));
+    this.#flushing++;
+    const { outcomes, flushed } = this.#state.commit(commands);
+    let results: Outcome[];
+    try {
+      results = await outcomes;
+    } catch (error) {
+      this.#fail(batch, error);
+      this.#next();
+      this.#flushed();
+      return;
+    }
+    this.#next();
+    try {
+      await flushed;
+    } catch (error) {
+      this.#fail(batch, error);
+      this.#flushed();
+      return;
+    }
+    this.#failure = undefined;
+    this.#settle(batch, results);
+    this.#flushed();
+  }
+
+  #take(): Waiting[] {
+    const batch = this.#queue.slice(this.#taken, this.#taken + maxBatch);
+    this.#taken += batch.length;
+    if (this.#taken === this.#queue.length) {
+      this.#queue = [];
+      this.#taken = 0;
+    } else if (this.#taken > 16_384) {
+      this.#queue = this.#queue.slice(this.#taken);
+      this.#taken = 0;
+    }
+    return batch;
+  }
+
+  #next(): void {
+    this.#committing = false;
+    if (this.pending > 0 && this.#flushing < maxFlushing) this.#startBatch();
+  }
+
+  #flushed(): void {
+    this.#flushing--;
+    if (this.pending > 0 && !this.#committing) this.#startBatch();
+    if (this.#isIdle()) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #fail(batch: Waiting[], error: unknown): void {
+    this.#options.onFailure?.(error);
+    const message = `the store could not be written (${(error as Error).message}); nothing was changed, try again`;
+    this.#failure = message;
+    for (const waiting of batch)
+      waiting.reject(new WhalesongError("storage_full", message, {}, { cause: error }));
+  }
+
+  /** Flushes settle in the order of their commits, so `durable` only grows. */
+  #settle(batch: Waiting[], outcomes: Outcome[]): void {
+    const last = outcomes.at(-1);
+    if (last === undefined) return;
+    this.#durable = last.offset;
+    this.#releaseWaiters();
+    for (let i = 0; i < batch.length; i++) batch[i]!.resolve(outcomes[i]!);
+    const entries: Entry[] = [];
+    for (const outcome of outcomes) if (outcome.entry !== undefined) entries.push(outcome.entry);
+    this.#options.listener(entries, this.#durable);
+  }
+
+  #releaseWaiters(): void {
+    if (this.#waiters.length === 0) return;
+    const due = this.#waiters.filter((waiter) => waiter.offset <= this.#durable);
+    this.#waiters = this.#waiters.filter((waiter) => waiter.offset > this.#durable);
+    for (const waiter of due) waiter.callback();
+  }
+}

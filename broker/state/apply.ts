@@ -1,0 +1,264 @@
+/* Apply: the state machine. One command, one offset, one outcome.
+ *
+ * Deterministic: no clock, no randomness, no I/O but the tables. Every function checks first and writes last, so that a
+ * command refused leaves nothing behind. Runs within a transaction. */
+
+import { fold, limits, WhalesongError } from "../../protocol/index.ts";
+import type { Offset, UserNo } from "./bytes.ts";
+import type { Command, Stamped } from "./commands.ts";
+import {
+  type DeleteEntry,
+  type Entry,
+  type PostEntry,
+  type RepostEntry,
+  type Reply,
+  packContent,
+  unpackContent,
+} from "./entries.ts";
+import { publishKeyLifeMs } from "./publish-keys.ts";
+import type { State } from "./state.ts";
+import { authorTopic, mentionTopic, retractedTopic, tagTopic, threadTopic } from "./topics.ts";
+
+/** What a command came to: the answer for its caller, and what happened for the world, if anything did. */
+export interface Outcome {
+  offset: Offset;
+  /** The offset of the post, repost or delete that answers it: an earlier one when the command was a retry. */
+  answer: Offset;
+  entry?: Entry;
+  error?: WhalesongError;
+}
+
+export function apply(state: State, offset: Offset, command: Stamped): Outcome {
+  try {
+    return applyChecked(state, offset, command);
+  } catch (error) {
+    if (error instanceof WhalesongError) return { offset, answer: offset, error };
+    throw error;
+  }
+}
+
+function applyChecked(state: State, offset: Offset, command: Stamped): Outcome {
+  switch (command.op) {
+    case "user":
+      return applyUser(state, offset, command);
+    case "post":
+      return applyPost(state, offset, command);
+    case "repost":
+      return applyRepost(state, offset, command);
+    case "delete":
+      return applyDelete(state, offset, command);
+    case "follow":
+    case "unfollow":
+      return applyFollow(state, offset, command);
+    case "trim":
+      return applyTrim(state, offset, command);
+  }
+}
+
+type Of<K extends Command["op"]> = Extract<Command, { op: K }> & { at: number };
+
+function happened(state: State, entry: Entry): Outcome {
+  state.putEntry(entry);
+  return { offset: entry.offset, answer: entry.offset, entry };
+}
+
+function applyUser(state: State, offset: Offset, command: Of<"user">): Outcome {
+  if (state.users.find(command.user) !== undefined) return { offset, answer: offset };
+  return happened(state, { kind: "user", offset, at: command.at, author: state.user(command.user) });
+}
+
+function applyPost(state: State, offset: Offset, command: Of<"post">): Outcome {
+  const { at, text, key } = command;
+  const known = state.users.find(command.user);
+  if (key !== undefined && known !== undefined) {
+    const published = state.publishKeys.find(known, key);
+    if (published !== undefined) return { offset, answer: published };
+  }
+  const reply = command.replyTo === undefined ? undefined : replyTo(state, command.replyTo);
+
+  const author = known ?? state.user(command.user);
+  const mentions = mentioned(state, author, command.mentions);
+  const content = { text, mentions, tags: distinctTags(command.tags) };
+  const packed = packContent(command.data === undefined ? content : { ...content, data: command.data });
+  state.topics.put(authorTopic(author), offset);
+  for (const user of mentions) state.topics.put(mentionTopic(user), offset);
+  for (const tag of content.tags) state.topics.put(tagTopic(tag), offset);
+  if (reply !== undefined) state.topics.put(threadTopic(reply.root), offset);
+  if (key !== undefined) state.publishKeys.put(author, key, offset, at);
+  return happened(state, { kind: "post", offset, at, author, deleted: false, reply, packed });
+}
+
+function replyTo(state: State, id: string): Reply {
+  const parent = originalOf(state, id, "replyTo");
+  return {
+    parent: parent.offset,
+    parentAuthor: parent.author,
+    root: parent.reply?.root ?? parent.offset,
+    rootAuthor: parent.reply?.rootAuthor ?? parent.author,
+  };
+}
+
+/** The users mentioned, without the author, none twice; those unknown so far become users. */
+function mentioned(state: State, author: UserNo, handles: string[]): UserNo[] {
+  const users: UserNo[] = [];
+  for (const handle of handles) {
+    if (users.length === limits.mentions) break;
+    const user = state.user(handle);
+    if (user !== author && !users.includes(user)) users.push(user);
+  }
+  return users;
+}
+
+function distinctTags(tags: string[]): string[] {
+  if (tags.length < 2) return tags;
+  const byFolded = new Map<string, string>();
+  for (const tag of tags) if (!byFolded.has(fold(tag))) byFolded.set(fold(tag), tag);
+  return [...byFolded.values()].slice(0, limits.tags);
+}
+
+function applyRepost(state: State, offset: Offset, command: Of<"repost">): Outcome {
+  const original = originalOf(state, command.post, "post");
+  const known = state.users.find(command.user);
+  if (known !== undefined) {
+    const first = state.reposts.find(original.offset, known);
+    if (first !== undefined) return { offset, answer: first };
+  }
+  const author = known ?? state.user(command.user);
+  state.topics.put(authorTopic(author), offset);
+  state.reposts.put(original.offset, author, offset);
+  return happened(state, {
+    kind: "repost",
+    offset,
+    at: command.at,
+    author,
+    deleted: false,
+    original: original.offset,
+    originalAuthor: original.author,
+  });
+}
+
+/** The post that `id` names; a repost stands for its original. @throws `not_found` */
+function originalOf(state: State, id: string, field: string): PostEntry {
+  const offset = state.positions.parseId(id);
+  let entry = offset === undefined ? undefined : state.entry(offset);
+  if (entry?.kind === "repost" && !entry.deleted) entry = state.entry(entry.original);
+  if (entry?.kind !== "post" || entry.deleted) {
+    throw new WhalesongError("not_found", `${field}: there is no post ${JSON.stringify(id)}`, { field });
+  }
+  return entry;
+}
+
+function applyDelete(state: State, offset: Offset, command: Of<"delete">): Outcome {
+  const at = state.positions.parseId(command.post);
+  const target = at === undefined ? undefined : state.entry(at);
+  if (target?.kind !== "post" && target?.kind !== "repost") {
+    throw new WhalesongError("not_found", `post: there is no post ${JSON.stringify(command.post)}`, {
+      field: "post",
+    });
+  }
+  if (target.author !== state.users.find(command.user)) {
+    throw new WhalesongError("forbidden", `post: ${JSON.stringify(command.post)} is another user's`, {
+      field: "post",
+    });
+  }
+  if (target.deleted) return { offset, answer: target.offset };
+  const base = {
+    kind: "delete" as const,
+    offset,
+    at: command.at,
+    author: target.author,
+    target: target.offset,
+  };
+  const outcome =
+    target.kind === "post"
+      ? happened(state, deletePost(state, target, base))
+      : happened(state, deleteRepost(state, target, base));
+  return { ...outcome, answer: target.offset };
+}
+
+type DeleteBase = Pick<DeleteEntry, "kind" | "offset" | "at" | "author" | "target">;
+
+function deletePost(state: State, target: PostEntry, base: DeleteBase): DeleteEntry {
+  const { mentions, tags } = unpackContent(target.packed);
+  const root = target.reply?.root ?? target.offset;
+  const reposted = state.reposts.any(target.offset);
+  // The post keeps its place among its author's entries; elsewhere its delete takes over.
+  state.topics.put(authorTopic(base.author), base.offset);
+  for (const user of mentions) {
+    state.topics.remove(mentionTopic(user), target.offset);
+    state.topics.put(mentionTopic(user), base.offset);
+  }
+  for (const tag of tags) {
+    state.topics.remove(tagTopic(tag), target.offset);
+    state.topics.put(tagTopic(tag), base.offset);
+  }
+  if (target.reply !== undefined) state.topics.remove(threadTopic(root), target.offset);
+  state.topics.put(threadTopic(root), base.offset);
+  if (reposted) state.topics.put(retractedTopic, base.offset);
+  state.putEntry({ ...target, deleted: true, packed: Buffer.alloc(0) });
+  return { ...base, root, mentions, tags, reposted };
+}
+
+function deleteRepost(state: State, target: RepostEntry, base: DeleteBase): DeleteEntry {
+  state.topics.put(authorTopic(base.author), base.offset);
+  state.reposts.remove(target.original, target.author);
+  state.putEntry({ ...target, deleted: true });
+  return { ...base, root: 0, mentions: [], tags: [], reposted: false };
+}
+
+function applyFollow(state: State, offset: Offset, command: Of<"follow" | "unfollow">): Outcome {
+  if (fold(command.user) === fold(command.target)) {
+    throw new WhalesongError("bad_request", `user: nobody can ${command.op} themself`, { field: "user" });
+  }
+  const follower = state.users.find(command.user);
+  const followee = state.users.find(command.target);
+  const follows = follower !== undefined && followee !== undefined && state.follows.has(follower, followee);
+  if (follows === (command.op === "follow")) return { offset, answer: offset };
+  const author = follower ?? state.user(command.user);
+  const target = followee ?? state.user(command.target);
+  if (command.op === "follow") state.follows.add(author, target, offset);
+  else state.follows.remove(author, target);
+  return happened(state, { kind: command.op, offset, at: command.at, author, target });
+}
+
+function applyTrim(state: State, offset: Offset, command: Of<"trim">): Outcome {
+  const before = state.meta.floor;
+  const floor = Math.max(before, Math.min(command.floor, before + command.most, offset - 1));
+  for (let gone = before + 1; gone <= floor; gone++) {
+    const entry = state.entry(gone);
+    if (entry !== undefined) forget(state, entry);
+  }
+  state.publishKeys.expire(command.at - publishKeyLifeMs, command.most);
+  if (floor === before) return { offset, answer: offset };
+  state.setFloor(floor);
+  return happened(state, { kind: "trim", offset, at: command.at, author: 0, floor });
+}
+
+/** Removes an entry and all that is filed under its offset. Follows stay: they are state, not history. */
+function forget(state: State, entry: Entry): void {
+  const { offset } = entry;
+  state.removeEntry(offset);
+  switch (entry.kind) {
+    case "post": {
+      state.topics.remove(authorTopic(entry.author), offset);
+      if (entry.deleted) return;
+      const { mentions, tags } = unpackContent(entry.packed);
+      for (const user of mentions) state.topics.remove(mentionTopic(user), offset);
+      for (const tag of tags) state.topics.remove(tagTopic(tag), offset);
+      if (entry.reply !== undefined) state.topics.remove(threadTopic(entry.reply.root), offset);
+      return;
+    }
+    case "repost":
+      state.topics.remove(authorTopic(entry.author), offset);
+      if (!entry.deleted) state.reposts.remove(entry.original, entry.author);
+      return;
+    case "delete":
+      state.topics.remove(authorTopic(entry.author), offset);
+      for (const user of entry.mentions) state.topics.remove(mentionTopic(user), offset);
+      for (const tag of entry.tags) state.topics.remove(tagTopic(tag), offset);
+      if (entry.root !== 0) state.topics.remove(threadTopic(entry.root), offset);
+      if (entry.reposted) state.topics.remove(retractedTopic, offset);
+      return;
+    default:
+  }
+}

@@ -1,0 +1,152 @@
+/* Environment: the LMDB files of one broker, and how a transaction becomes durable.
+ *
+ * `lmdb` is imported here alone. One process writes; its writes are grouped by the log into transactions.
+ *
+ *   transact(work) ── work runs on this thread, inside the write transaction
+ *        │                 a throw undoes all of it
+ *        ├─ committed ──── readers see it; it may still be lost by a power cut
+ *        └─ flushed ────── an fdatasync has returned since: it is durable
+ *
+ * Reads outside of `transact` use a snapshot that lasts until the event loop turns or a commit resets it; all reads of one
+ * synchronous stretch of code see the same state. */
+
+import { ABORT, type Database, type RootDatabase, open } from "lmdb";
+
+export type Table = Database<Buffer, Buffer>;
+
+/** The tables, and which file draws the layout of their keys and values. */
+const tableNames = [
+  "meta", // meta.ts
+  "handles", // users.ts
+  "users", // users.ts
+  "log", // entries.ts
+  "topics", // topics.ts
+  "follows", // follows.ts
+  "followers", // follows.ts
+  "reposts", // reposts.ts
+  "publishKeys", // publish-keys.ts
+  "publishKeysByTime", // publish-keys.ts
+  "cursors", // cursors.ts
+] as const;
+
+export type Tables = { readonly [K in (typeof tableNames)[number]]: Table };
+
+/** Sizes of the store, in bytes of the LMDB file. */
+export interface StoreSize {
+  /** Pages in use. */
+  usedBytes: number;
+  /** The file. */
+  fileBytes: number;
+  /** Pages in use by table. */
+  tables: Record<string, { entries: number; bytes: number }>;
+}
+
+export interface Transaction<T> {
+  /** What `work` returned, once the transaction is committed. Rejects when nothing of it was. */
+  readonly committed: Promise<T>;
+  /** Settles after `committed`, once the commit is on disk. */
+  readonly flushed: Promise<void>;
+}
+
+interface Stats {
+  pageSize: number;
+  treeBranchPageCount: number;
+  treeLeafPageCount: number;
+  overflowPages: number;
+  entryCount: number;
+  mapSize: number;
+  lastPageNumber: number;
+  freePageCount?: number;
+  free?: { entryCount: number };
+}
+
+export class Environment {
+  readonly tables: Tables;
+  readonly #root: RootDatabase<Buffer, Buffer>;
+
+  constructor(path: string) {
+    this.#root = open<Buffer, Buffer>({
+      path,
+      noSubdir: false, // a folder, also when its name holds a dot
+      maxDbs: 64,
+      maxReaders: 256,
+      eventTurnBatching: false, // the log groups its writes itself
+      encoding: "binary",
+      keyEncoding: "binary",
+    });
+    const tables: Record<string, Table> = {};
+    for (const name of tableNames) {
+      tables[name] = this.#root.openDB<Buffer, Buffer>(name, { encoding: "binary", keyEncoding: "binary" });
+    }
+    this.tables = tables as Tables;
+  }
+
+  /** Runs `work` in one write transaction. Transactions take effect in the order of the calls. */
+  transact<T>(work: () => T): Transaction<T> {
+    let failure: { error: unknown } | undefined;
+    // A child transaction is what lmdb can undo: a throw from `transaction` itself would keep the writes made so far.
+    const committing = this.#root.childTransaction((): T | typeof ABORT => {
+      try {
+        return work();
+      } catch (error) {
+        failure = { error };
+        return ABORT;
+      }
+    });
+    const committed = committing.then(
+      (result) => {
+        if (failure !== undefined) throw failure.error;
+        return result as T;
+      },
+      async (error: unknown) => {
+        throw await commitError(error);
+      },
+    );
+    // `flushed` names the transaction just enqueued, so it must be taken now.
+    const flushing = new Promise<void>((resolve, reject) => {
+      this.#root.flushed.then(() => resolve(), reject);
+    });
+    const flushed = committed.then(() => flushing);
+    flushing.catch(() => {}); // a failed commit is told by `committed`
+    flushed.catch(() => {});
+    return { committed, flushed };
+  }
+
+  /** Takes a fresh snapshot for the reads that follow. */
+  refresh(): void {
+    this.#root.resetReadTxn();
+  }
+
+  size(): StoreSize {
+    const tables: StoreSize["tables"] = {};
+    const root = this.#root.getStats() as Stats;
+    for (const name of tableNames) {
+      const stats = this.tables[name].getStats() as Stats;
+      const pages = stats.treeBranchPageCount + stats.treeLeafPageCount + stats.overflowPages;
+      tables[name] = { entries: stats.entryCount, bytes: pages * stats.pageSize };
+    }
+    const usedBytes = Object.values(tables).reduce((sum, table) => sum + table.bytes, 0);
+    return { usedBytes, fileBytes: (root.lastPageNumber + 1) * root.pageSize, tables };
+  }
+
+  /** Copies a consistent snapshot into the folder `path`, without holding up writes. */
+  async backup(path: string): Promise<void> {
+    await this.#root.backup(path, true);
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close();
+  }
+}
+
+/** lmdb rejects with a wrapper whose `commitError` is a promise that rejects with the cause. */
+async function commitError(error: unknown): Promise<unknown> {
+  const inner = (error as { commitError?: PromiseLike<unknown> } | null)?.commitError;
+  if (inner === undefined) return error;
+  try {
+    await inner;
+    return error;
+  } catch (cause) {
+    return cause;
+  }
+}

@@ -1,0 +1,83 @@
+/* Follows: the durable, one-way relation, from both ends.
+ *
+ *   follows    follower u32 | target u32    -> since u48, the offset of the follow
+ *   followers  target u32   | follower u32  -> empty                                          */
+
+import { type Offset, type UserNo, afterPrefix, empty, readU48, u32Key, u48Key } from "./bytes.ts";
+import type { Tables } from "./environment.ts";
+
+/** Whom one user follows, and since which offset: parallel, by ascending target. */
+export interface FollowList {
+  targets: UserNo[];
+  since: Offset[];
+}
+
+export class Follows {
+  readonly #tables: Tables;
+
+  constructor(tables: Tables) {
+    this.#tables = tables;
+  }
+
+  /** The offset at which `follower` began to follow `target`; undefined when they do not. */
+  since(follower: UserNo, target: UserNo): Offset | undefined {
+    const bytes = this.#tables.follows.get(pair(follower, target));
+    return bytes === undefined ? undefined : readU48(bytes, 0);
+  }
+
+  has(follower: UserNo, target: UserNo): boolean {
+    return this.#tables.follows.get(pair(follower, target)) !== undefined;
+  }
+
+  /** Within a transaction. */
+  add(follower: UserNo, target: UserNo, since: Offset): void {
+    this.#tables.follows.putSync(pair(follower, target), u48Key(since));
+    this.#tables.followers.putSync(pair(target, follower), empty);
+  }
+
+  /** Within a transaction. */
+  remove(follower: UserNo, target: UserNo): void {
+    this.#tables.follows.removeSync(pair(follower, target));
+    this.#tables.followers.removeSync(pair(target, follower));
+  }
+
+  /** All that `follower` follows. */
+  list(follower: UserNo): FollowList {
+    const start = u32Key(follower);
+    const targets: UserNo[] = [];
+    const since: Offset[] = [];
+    for (const { key, value } of this.#tables.follows.getRange({ start, end: afterPrefix(start) })) {
+      targets.push(secondOf(key));
+      since.push(readU48(value, 0));
+    }
+    return { targets, since };
+  }
+
+  /** Up to `most` users that `follower` follows with a number over `after`, by ascending number. */
+  following(follower: UserNo, after: UserNo, most: number): UserNo[] {
+    return this.#page(this.#tables.follows, follower, after, most);
+  }
+
+  /** Up to `most` followers of `target` with a number over `after`, by ascending number. */
+  followers(target: UserNo, after: UserNo, most: number): UserNo[] {
+    return this.#page(this.#tables.followers, target, after, most);
+  }
+
+  #page(table: Tables["follows"], first: UserNo, after: UserNo, most: number): UserNo[] {
+    const users: UserNo[] = [];
+    const range = { start: pair(first, after + 1), end: afterPrefix(u32Key(first)), limit: most };
+    for (const key of table.getKeys(range)) users.push(secondOf(key));
+    return users;
+  }
+}
+
+function pair(first: UserNo, second: UserNo): Buffer {
+  const key = Buffer.allocUnsafe(8);
+  key.writeUInt32BE(first, 0);
+  key.writeUInt32BE(second, 4);
+  return key;
+}
+
+function secondOf(key: Uint8Array): UserNo {
+  return ((key[4]! << 24) | (key[5]! << 16) | (key[6]! << 8) | key[7]!) >>> 0;
+}

@@ -1,0 +1,30 @@
+/* The state, as the rest of the broker sees it. */
+
+export type { Outcome } from "./apply.ts";
+export { type Offset, type UserNo, maxOffset } from "./bytes.ts";
+export type { Command, Stamped } from "./commands.ts";
+export { type Cursor, type CursorKey, cursorKey } from "./cursors.ts";
+export {
+  type Content,
+  type DeleteEntry,
+  type Entry,
+  type FollowEntry,
+  type PostEntry,
+  type Reply,
+  type RepostEntry,
+  unpackContent,
+} from "./entries.ts";
+export type { StoreSize } from "./environment.ts";
+export { FolderError, type FolderReport, inspectDataFolder } from "./folder.ts";
+export type { FollowList } from "./follows.ts";
+export { publishKeyLifeMs } from "./publish-keys.ts";
+export { RecentMap } from "./recent-map.ts";
+export { State } from "./state.ts";
+export {
+  authorTopic,
+  mentionTopic,
+  retractedTopic,
+  tagTopic,
+  threadTopic,
+  type TopicPrefix,
+} from "./topics.ts";

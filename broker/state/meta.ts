@@ -1,0 +1,46 @@
+/* Meta: the few facts about the whole store.
+ *
+ *   meta   "state"    msgpack of Meta
+ *          "applied"  offset u48      (alone, since every snapshot reads it)  */
+
+import { pack, unpack } from "msgpackr";
+
+import { type Offset, type UserNo, readU48, u48Key } from "./bytes.ts";
+import type { Table } from "./environment.ts";
+
+/** The version of every layout in the store. A store of another version is refused, never guessed at. */
+export const formatVersion = 1;
+
+export interface Meta {
+  format: number;
+  /** Each epoch's name and the offset after which it began, oldest first; the last is the current one. */
+  epochs: { name: string; after: Offset }[];
+  /** Entries at or below it are gone. */
+  floor: Offset;
+  /** The number the next new user gets. */
+  nextUser: UserNo;
+  /** The newest command's time, in ms since the Unix epoch. Times never run backwards. */
+  lastAt: number;
+}
+
+const stateKey = Buffer.from("state");
+const appliedKey = Buffer.from("applied");
+
+export function readMeta(table: Table): Meta | undefined {
+  const bytes = table.get(stateKey);
+  return bytes === undefined ? undefined : (unpack(bytes) as Meta);
+}
+
+export function writeMeta(table: Table, meta: Meta): void {
+  table.putSync(stateKey, pack(meta));
+}
+
+/** The offset of the last command applied, as the present snapshot has it. */
+export function readApplied(table: Table): Offset {
+  const bytes = table.get(appliedKey);
+  return bytes === undefined ? 0 : readU48(bytes, 0);
+}
+
+export function writeApplied(table: Table, applied: Offset): void {
+  table.putSync(appliedKey, u48Key(applied));
+}

@@ -1,0 +1,211 @@
+/* State: what is true now, and the one way to change it.
+ *
+ * `commit` applies a batch of commands in one transaction: the tables and the applied offset move together or not at all.
+ * Readers use the nouns (users, follows, topics, …) directly; what they read may be committed but not yet durable, so
+ * whoever sends it out waits for the log to say that `applied()` is.
+ *
+ * Knows no socket, no clock, no NATS. */
+
+import { randomBytes } from "node:crypto";
+
+import { type Outcome, apply } from "./apply.ts";
+import { type Offset, type UserNo, u48Key } from "./bytes.ts";
+import type { Stamped } from "./commands.ts";
+import { type CursorKey, Cursors, type Cursor } from "./cursors.ts";
+import { Environment, type StoreSize } from "./environment.ts";
+import { type Entry, decodeEntry, encodeEntry } from "./entries.ts";
+import { FolderError, type FolderLock, lockFolder } from "./folder.ts";
+import { Follows } from "./follows.ts";
+import { type Meta, formatVersion, readApplied, readMeta, writeApplied, writeMeta } from "./meta.ts";
+import { Positions } from "./positions.ts";
+import { PublishKeys } from "./publish-keys.ts";
+import { Reposts } from "./reposts.ts";
+import { Topics } from "./topics.ts";
+import { Users } from "./users.ts";
+
+export interface Commit {
+  /** The outcomes in the order of the commands, once committed. Rejects when nothing was applied. */
+  readonly outcomes: Promise<Outcome[]>;
+  /** Settles once they are on disk. */
+  readonly flushed: Promise<void>;
+}
+
+const appendOnly = { append: true };
+const overwrite = {};
+
+export class State {
+  readonly users: Users;
+  readonly follows: Follows;
+  readonly topics: Topics;
+  readonly reposts: Reposts;
+  readonly publishKeys: PublishKeys;
+  readonly cursors: Cursors;
+  readonly positions: Positions;
+  readonly #environment: Environment;
+  readonly #lock: FolderLock;
+  #meta: Meta;
+  #head: Offset;
+
+  /** Opens the store in the folder `path`, or makes one. @throws FolderError when the folder cannot be used. */
+  static async open(path: string): Promise<State> {
+    const lock = await lockFolder(path);
+    try {
+      const environment = new Environment(path);
+      const meta = readMeta(environment.tables.meta) ?? (await writeFirstMeta(environment));
+      if (meta.format !== formatVersion) {
+        await environment.close();
+        throw new FolderError(
+          `data folder ${path}: its format is version ${meta.format}, this broker reads version ${formatVersion}; ` +
+            `use the broker that wrote it, or choose another folder with --data`,
+        );
+      }
+      return new State(environment, lock, meta);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  private constructor(environment: Environment, lock: FolderLock, meta: Meta) {
+    const { tables } = environment;
+    this.#environment = environment;
+    this.#lock = lock;
+    this.#meta = meta;
+    this.#head = readApplied(tables.meta);
+    this.users = new Users(tables);
+    this.follows = new Follows(tables);
+    this.topics = new Topics(tables.topics);
+    this.reposts = new Reposts(tables.reposts);
+    this.publishKeys = new PublishKeys(tables);
+    this.cursors = new Cursors(tables.cursors);
+    this.positions = new Positions(meta.epochs);
+  }
+
+  /** The facts about the store as the newest transaction left them. */
+  get meta(): Readonly<Meta> {
+    return this.#meta;
+  }
+
+  /** The offset of the last command applied, as the present snapshot has it. Reads made in the same synchronous stretch agree. */
+  applied(): Offset {
+    return readApplied(this.#environment.tables.meta);
+  }
+
+  /** Takes a fresh snapshot. */
+  refresh(): void {
+    this.#environment.refresh();
+  }
+
+  /** Applies `commands` in one transaction. Calls take effect in their order. */
+  commit(commands: Stamped[]): Commit {
+    const { committed, flushed } = this.#environment.transact(() => {
+      this.#reload(); // from within the transaction: what an undone one left in memory is not believed
+      this.#meta = { ...this.#meta, lastAt: commands.at(-1)?.at ?? this.#meta.lastAt };
+      const outcomes = commands.map((command) => apply(this, ++this.#head, command));
+      writeMeta(this.#environment.tables.meta, this.#meta);
+      writeApplied(this.#environment.tables.meta, this.#head);
+      return outcomes;
+    });
+    const outcomes = committed.catch((error: unknown) => {
+      this.#environment.refresh();
+      this.#reload();
+      this.users.forget();
+      throw error;
+    });
+    return { outcomes, flushed };
+  }
+
+  #reload(): void {
+    this.#meta = readMeta(this.#environment.tables.meta) ?? this.#meta;
+    this.#head = readApplied(this.#environment.tables.meta);
+  }
+
+  /** Writes cursors in a transaction of their own. Settles once they are on disk. */
+  async writeCursors(cursors: Iterable<[CursorKey, Cursor]>): Promise<void> {
+    const { flushed } = this.#environment.transact(() => {
+      for (const [key, cursor] of cursors) this.cursors.put(key, cursor);
+    });
+    await flushed;
+  }
+
+  entry(offset: Offset): Entry | undefined {
+    const bytes = this.#environment.tables.log.get(u48Key(offset));
+    return bytes === undefined ? undefined : decodeEntry(offset, bytes);
+  }
+
+  /** The entries in (`after`, `upTo`], in order. Not every offset has one: a refused command has none. */
+  *entries(after: Offset, upTo: Offset): Generator<Entry> {
+    const range = { start: u48Key(after + 1), end: u48Key(upTo + 1) };
+    for (const { key, value } of this.#environment.tables.log.getRange(range)) {
+      yield decodeEntry(Buffer.from(key.buffer, key.byteOffset, key.byteLength).readUIntBE(0, 6), value);
+    }
+  }
+
+  /** The first entry after `after`, or undefined. */
+  firstEntryAfter(after: Offset): Entry | undefined {
+    for (const entry of this.entries(after, this.#head)) return entry;
+    return undefined;
+  }
+
+  size(): StoreSize {
+    return this.#environment.size();
+  }
+
+  backup(path: string): Promise<void> {
+    return this.#environment.backup(path);
+  }
+
+  /** Waits for what is being written, then lets go of the folder. */
+  async close(): Promise<void> {
+    await this.#environment.close();
+    this.#lock.release();
+  }
+
+  // What follows changes the tables, and is for `apply` alone, within a transaction.
+
+  /** The number of `handle`; a new one when it is used for the first time. */
+  user(handle: string): UserNo {
+    const known = this.users.find(handle);
+    if (known !== undefined) return known;
+    const user = this.#meta.nextUser;
+    this.#meta = { ...this.#meta, nextUser: user + 1 };
+    this.users.create(user, handle);
+    return user;
+  }
+
+  putEntry(entry: Entry): void {
+    // A new entry is the last of its table: told so, LMDB fills its pages to the brim.
+    const options = entry.offset === this.#head ? appendOnly : overwrite;
+    this.#environment.tables.log.putSync(u48Key(entry.offset), encodeEntry(entry), options);
+  }
+
+  removeEntry(offset: Offset): void {
+    this.#environment.tables.log.removeSync(u48Key(offset));
+  }
+
+  setFloor(floor: Offset): void {
+    this.#meta = { ...this.#meta, floor };
+  }
+}
+
+async function writeFirstMeta(environment: Environment): Promise<Meta> {
+  const meta: Meta = {
+    format: formatVersion,
+    epochs: [{ name: newEpochName(), after: 0 }],
+    floor: 0,
+    nextUser: 1,
+    lastAt: 0,
+  };
+  const { committed, flushed } = environment.transact(() => {
+    writeMeta(environment.tables.meta, meta);
+    writeApplied(environment.tables.meta, 0);
+  });
+  await committed;
+  await flushed;
+  return meta;
+}
+
+/** Eight letters and digits, 40 random bits: not guessed, and not met twice. */
+function newEpochName(): string {
+  return randomBytes(5).readUIntBE(0, 5).toString(36).padStart(8, "0").slice(-8);
+}

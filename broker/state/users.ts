@@ -1,0 +1,58 @@
+/* Users: handles and the numbers that stand for them.
+ *
+ *   handles  folded handle, UTF-8  ->  user u32
+ *   users    user u32              ->  handle as first given, UTF-8
+ *
+ * Everything else names users by number, so that a rename keeps follows, cursors and history. */
+
+import { fold } from "../../protocol/index.ts";
+import { type UserNo, u32Key } from "./bytes.ts";
+import { RecentMap } from "./recent-map.ts";
+import type { Tables } from "./environment.ts";
+
+/** Handles kept in memory, in either direction. */
+const cachedUsers = 200_000;
+
+export class Users {
+  readonly #tables: Tables;
+  readonly #numbers = new RecentMap<string, UserNo>(cachedUsers);
+  readonly #handles = new RecentMap<UserNo, string>(cachedUsers);
+
+  constructor(tables: Tables) {
+    this.#tables = tables;
+  }
+
+  /** The number of `handle`, in any spelling; undefined when it was never used. */
+  find(handle: string): UserNo | undefined {
+    const cached = this.#numbers.get(handle);
+    if (cached !== undefined) return cached;
+    const bytes = this.#tables.handles.get(Buffer.from(fold(handle)));
+    if (bytes === undefined) return undefined;
+    const user = bytes.readUInt32BE(0);
+    this.#numbers.set(handle, user);
+    return user;
+  }
+
+  /** The handle of `user`, as first given. */
+  handle(user: UserNo): string {
+    const cached = this.#handles.get(user);
+    if (cached !== undefined) return cached;
+    const bytes = this.#tables.users.get(u32Key(user));
+    if (bytes === undefined) throw new Error(`user ${user} has no handle: the store is damaged`);
+    const handle = bytes.toString();
+    this.#handles.set(user, handle);
+    return handle;
+  }
+
+  /** Writes a new user. Within a transaction. */
+  create(user: UserNo, handle: string): void {
+    this.#tables.handles.putSync(Buffer.from(fold(handle)), u32Key(user));
+    this.#tables.users.putSync(u32Key(user), Buffer.from(handle));
+  }
+
+  /** Forgets what is cached: a transaction that created users was undone. */
+  forget(): void {
+    this.#numbers.clear();
+    this.#handles.clear();
+  }
+}
