@@ -100,6 +100,6 @@ export class WhalesongError extends Error {
   /** The error an answered map stands for; a code this version does not know reads as `internal`. */
   static fromBody(body: ErrorBody): WhalesongError {
     const { code, message, retryable: _, ...details } = body;
-    return new WhalesongError(code in errorCodes ? code : "internal", message, details);
+    return new WhalesongError(Object.hasOwn(errorCodes, code) ? code : "internal", message, details);
   }
 }
