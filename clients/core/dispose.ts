@@ -1,0 +1,6 @@
+/// <reference lib="esnext.disposable" />
+/* Symbol.asyncDispose, also where the engine does not have it yet. */
+
+export const asyncDispose: typeof Symbol.asyncDispose =
+  (Symbol as { asyncDispose?: typeof Symbol.asyncDispose }).asyncDispose ??
+  (Symbol.for("Symbol.asyncDispose") as typeof Symbol.asyncDispose);

@@ -1,0 +1,92 @@
+/* The SDK's platform on Node.js: WebSockets by `ws`.
+ *
+ * The frames of one turn of the event loop leave in one write: the first corks the TCP socket, and it is uncorked
+ * when the turn's promises have run. A burst of requests, or of answers that lead to new requests, costs one system
+ * call instead of one each. */
+
+import { randomUUID } from "node:crypto";
+import type { Duplex } from "node:stream";
+
+import { WebSocket } from "ws";
+
+import type { Platform, Socket, SocketEnd, SocketEvents } from "../core/platform.ts";
+
+/** One frame of the broker, in bytes; pages of long posts are the largest. */
+const maxFrameBytes = 64 * 1024 * 1024;
+
+export const nodePlatform: Platform = {
+  name: "node",
+  openSocket: (url, subprotocol, events) => new NodeSocket(url, subprotocol, events),
+  setTimer(run, ms) {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
+  now: () => Date.now(),
+  random: () => Math.random(),
+  uniqueId: () => randomUUID().replaceAll("-", ""),
+  report: (error) =>
+    queueMicrotask(() => {
+      throw error;
+    }),
+};
+
+class NodeSocket implements Socket {
+  readonly #ws: WebSocket;
+  #tcp: Duplex | undefined;
+  #corked = false;
+
+  constructor(url: string, subprotocol: string, events: SocketEvents) {
+    const ws = new WebSocket(url, subprotocol, { perMessageDeflate: false, maxPayload: maxFrameBytes });
+    this.#ws = ws;
+    const end: { status?: number; cause?: unknown } = {};
+    ws.on("upgrade", (response) => {
+      this.#tcp = response.socket;
+    });
+    ws.on("unexpected-response", (_request, response) => {
+      if (response.statusCode !== undefined) end.status = response.statusCode;
+      ws.terminate();
+    });
+    ws.on("open", () => events.opened());
+    ws.on("message", (data, isBinary) =>
+      events.message(isBinary ? (data as Buffer) : (data as Buffer).toString()),
+    );
+    ws.on("error", (cause) => {
+      end.cause = cause;
+    });
+    ws.on("close", (code, reason) => {
+      const closed: SocketEnd = { code, reason: reason.toString(), ...end };
+      events.closed(closed);
+    });
+  }
+
+  send(frame: string | Uint8Array): void {
+    if (this.#ws.readyState !== WebSocket.OPEN) return;
+    if (!this.#corked && this.#tcp !== undefined) {
+      this.#corked = true;
+      this.#tcp.cork();
+      process.nextTick(this.#uncork);
+    }
+    this.#ws.send(frame);
+  }
+
+  close(code: number, reason: string): void {
+    this.#ws.close(code, reason);
+  }
+
+  destroy(): void {
+    this.#ws.terminate();
+  }
+
+  pause(): void {
+    this.#ws.pause();
+  }
+
+  resume(): void {
+    this.#ws.resume();
+  }
+
+  readonly #uncork = (): void => {
+    this.#corked = false;
+    this.#tcp?.uncork();
+  };
+}
