@@ -1,0 +1,47 @@
+/* Inspect: looks into a store without changing it, for `doctor`. */
+
+import { open } from "lmdb";
+
+import { type Meta, formatVersion, readApplied, readMeta } from "./meta.ts";
+import { checkStoreFile } from "./store-file.ts";
+
+export interface StoreReport {
+  /** The version of its layouts. */
+  format: number;
+  /** The version this broker reads and writes. */
+  formatWanted: number;
+  epoch: string;
+  /** Offsets of the oldest entry gone and of the newest. */
+  floor: number;
+  head: number;
+}
+
+/** What the store in the folder `path` says of itself; undefined when there is none yet, or it was never written to. Opens it
+ *  read-only, beside a broker that may be running. @throws FolderError when its file is damaged */
+export async function inspectStore(path: string): Promise<StoreReport | undefined> {
+  if (!(await checkStoreFile(path))) return undefined;
+  const root = open<Buffer, Buffer>({
+    path,
+    noSubdir: false,
+    readOnly: true,
+    maxDbs: 64,
+    encoding: "binary",
+    keyEncoding: "binary",
+  });
+  try {
+    const table = root.openDB<Buffer, Buffer>("meta", { encoding: "binary", keyEncoding: "binary" });
+    if (table === undefined) return undefined;
+    const meta: Meta | undefined = readMeta(table);
+    if (meta === undefined) return undefined;
+    const epoch = meta.epochs.at(-1)?.name ?? "";
+    return {
+      format: meta.format,
+      formatWanted: formatVersion,
+      epoch,
+      floor: meta.floor,
+      head: readApplied(table),
+    };
+  } finally {
+    await root.close();
+  }
+}
