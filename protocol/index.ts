@@ -6,4 +6,5 @@ export * from "./errors.ts";
 export * from "./limits.ts";
 export * from "./names.ts";
 export * from "./schemas.ts";
+export * from "./text.ts";
 export * from "./validate.ts";
