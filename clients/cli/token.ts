@@ -39,7 +39,7 @@ async function token(options: TokenOptions): Promise<void> {
   if (options.secret === undefined || options.secret === "") {
     throw new UsageError("--secret (WHALESONG_AUTH_SECRET): the secret the broker runs with");
   }
-  const sub = checkHandle(options.sub, "--sub");
+  const sub = parseHandle(options.sub);
   const scopes = options.scope.split(/\s+/).filter((scope) => scope !== "");
   const unknown = scopes.find((scope) => !knownScopes.includes(scope));
   if (unknown !== undefined) {
@@ -55,6 +55,14 @@ async function token(options: TokenOptions): Promise<void> {
     .setExpirationTime(nowSeconds + lifetimeSeconds)
     .sign(new TextEncoder().encode(options.secret));
   await print(`${jwt}\n`);
+}
+
+function parseHandle(text: string): string {
+  try {
+    return checkHandle(text, "--sub");
+  } catch (cause) {
+    throw new UsageError((cause as Error).message, { cause });
+  }
 }
 
 /** `90s`, `15m`, `1h`, `7d`, `2w` in seconds. @throws UsageError */

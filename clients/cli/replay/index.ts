@@ -19,7 +19,7 @@ export interface ReplayOptions extends ConnectionOptions {
   limit?: number;
   concurrency: number;
   textBytes: number;
-  prefix: string;
+  prefix?: string;
   json?: true;
 }
 
@@ -28,10 +28,10 @@ export function registerReplay(program: Command): void {
     .command("replay")
     .summary("replay a file of interactions, check every delivery")
     .description(
-      "Replays real interactions: makes the follow graph from them, publishes them in order, and checks what live\n" +
-        "subscribers received against its own count. Exit status 1 when anything is missing, repeated, out of\n" +
-        "order or unexpected. Use a broker that nobody else publishes to meanwhile; with a token, one of scope\n" +
-        "read, write and backend.",
+      "Replays real interactions: makes the follow graph from them, publishes them in order, and checks what live " +
+        "subscribers received against its own count. Exit status 1 when anything is missing, repeated, out of " +
+        "order or unexpected. Use a broker that nobody else publishes to meanwhile; with a token, one of the " +
+        "scopes read, write and backend.",
     )
     .argument("<file>", "lines of `userA userB unixSeconds kind`; plain, or gzip when it ends in .gz")
     .option("--speed <n>", "times real time, or max", parseSpeed, "max")
@@ -41,7 +41,7 @@ export function registerReplay(program: Command): void {
     .option("--limit <lines>", "only the first lines of the file", wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option("--concurrency <n>", "publishes unanswered at once", wholeNumber(1, limits.inFlight), 512)
     .option("--text-bytes <n>", "pad each text to so many bytes", wholeNumber(0, limits.textBytes), 100)
-    .option("--prefix <text>", "put before every handle, to replay a file into the same broker again", "")
+    .option("--prefix <text>", "put before every handle, to replay a file into the same broker again")
     .option("--json", "the report as JSON")
     .addHelpText(
       "after",
