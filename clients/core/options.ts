@@ -115,7 +115,7 @@ export function socketUrl(url: string): string {
     throw refusal("url", `ws://, wss://, http:// or https:// and a host; got ${JSON.stringify(url)}`);
   }
   const [, scheme = "", host = "", path = "", query = ""] = match;
-  const secure = /s$/i.test(scheme);
+  const secure = /^(wss|https)$/i.test(scheme);
   const prefix = path.replace(/\/+$/, "");
   return `${secure ? "wss" : "ws"}://${host}${prefix.endsWith("/v1/ws") ? prefix : `${prefix}/v1/ws`}${query}`;
 }

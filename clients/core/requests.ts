@@ -221,15 +221,18 @@ export class Requests {
 export function encodeRequest(codec: CodecName, id: number | undefined, op: Op, fields: object): Frame {
   const message: Record<string, unknown> = id === undefined ? { op } : { id, op };
   for (const name of Object.keys(fields)) {
-    const value = (fields as Record<string, unknown>)[name];
-    if (value !== undefined) message[name] = typeof value === "object" ? plain(value) : value;
+    const value = plain((fields as Record<string, unknown>)[name]);
+    if (value !== undefined) message[name] = value;
   }
   return encode(codec, message);
 }
 
-/** `value` as JSON would carry it, so that both codecs send the same: a Date as its text, no undefined fields. */
+/** `value` as JSON would carry it, so that both codecs send the same: a Date as its text, no undefined fields.
+ *  @throws TypeError for what JSON cannot: a BigInt, a circle. */
 function plain(value: unknown): unknown {
-  return isPlain(value, 64) ? value : (JSON.parse(JSON.stringify(value)) as unknown);
+  if (value === undefined || isPlain(value, limits.dataDepth)) return value;
+  const json = JSON.stringify(value) as string | undefined;
+  return json === undefined ? undefined : (JSON.parse(json) as unknown);
 }
 
 function isPlain(value: unknown, levels: number): boolean {
