@@ -106,6 +106,11 @@ export const GoodbyeEvent = Type.Object({
   reason: Type.String(),
   reconnectMs: Type.Integer({ minimum: 0, description: "Come back after so many milliseconds." }),
 });
+/** The end of one subscription, by the broker's doing: entries it needs are gone. The session goes on. */
+export const EndEvent = Type.Object({
+  event: Type.Literal("end"),
+  error: Type.Object({ code: Type.String(), message: Type.String() }, { additionalProperties: true }),
+});
 export const StreamItem = Type.Union([PostEvent, RepostEvent, DeleteEvent]);
 
 const page = {
@@ -299,6 +304,7 @@ export type RepostEvent = Static<typeof RepostEvent>;
 export type DeleteEvent = Static<typeof DeleteEvent>;
 export type CursorEvent = Static<typeof CursorEvent>;
 export type LiveEvent = Static<typeof LiveEvent>;
+export type EndEvent = Static<typeof EndEvent>;
 export type GoodbyeEvent = Static<typeof GoodbyeEvent>;
 /** What a page of `read` holds. */
 export type StreamItem = PostEvent | RepostEvent | DeleteEvent;

@@ -40,7 +40,7 @@ export class PublishKeys {
   /** Removes up to `most` keys put before the time `at`. Within a transaction. */
   expire(at: number, most: number): void {
     const range = { end: u48Key(Math.max(at, 0)), limit: most };
-    for (const byTime of [...this.#tables.publishKeysByTime.getKeys(range)]) {
+    for (const byTime of Array.from(this.#tables.publishKeysByTime.getKeys(range))) {
       const bytes = Buffer.from(byTime);
       this.#tables.publishKeysByTime.removeSync(bytes);
       this.#tables.publishKeys.removeSync(bytes.subarray(6));

@@ -1,0 +1,22 @@
+/* Connection: what a session needs of a transport. */
+
+import type { EventEncoder } from "../streams/index.ts";
+
+/** How a transport turns messages into bytes. */
+export interface MessageEncoder extends EventEncoder {
+  encodeMessage(message: object): Buffer;
+}
+
+export interface Connection {
+  readonly encoder: MessageEncoder;
+  /** Writes the chunks in order, as one write where the transport can. */
+  write(chunks: Buffer[]): void;
+  /** Bytes written and not yet taken by the peer's side of the network. */
+  readonly bufferedBytes: number;
+  /** Calls back whenever `bufferedBytes` has fallen to 0. */
+  onDrain(callback: () => void): void;
+  /** Stops or goes on reading what the peer sends. */
+  setReading(reading: boolean): void;
+  /** Ends the connection after what was written. Afterwards the transport calls the session's `closed`. */
+  close(code: number, reason: string): void;
+}

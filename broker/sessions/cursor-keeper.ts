@@ -1,0 +1,76 @@
+/* CursorKeeper: acknowledgements on their way to disk.
+ *
+ * Clients acknowledge often and a cursor is one small write, so acknowledgements gather here and go to LMDB together, a few
+ * times a second. A crash loses the last moment's acknowledgements: their readers get a few entries again, none less. Who
+ * asks for an answer gets it once the cursor is on disk. */
+
+import type { Cursor, CursorKey, Offset, State } from "../state/index.ts";
+
+/** How long acknowledgements gather, in ms. */
+const gatherMs = 100;
+
+export class CursorKeeper {
+  readonly #state: State;
+  readonly #onFailure: (error: unknown) => void;
+  #gathered = new Map<CursorKey, Cursor>();
+  /** Being written: still needed by readers until it is. */
+  #writing = new Map<CursorKey, Cursor>();
+  #timer: NodeJS.Timeout | undefined;
+  #written: Promise<void> = Promise.resolve();
+
+  constructor(state: State, onFailure: (error: unknown) => void) {
+    this.#state = state;
+    this.#onFailure = onFailure;
+  }
+
+  get(key: CursorKey): Cursor | undefined {
+    return this.#gathered.get(key) ?? this.#writing.get(key) ?? this.#state.cursors.get(key);
+  }
+
+  /** The reader has finished with all up to `offset`. An older offset changes nothing. */
+  acknowledge(key: CursorKey, offset: Offset): void {
+    const cursor = this.get(key);
+    if (cursor !== undefined && offset <= cursor.offset) return;
+    this.#gather(key, { offset, generation: cursor?.generation ?? 0 });
+  }
+
+  /** Moves the cursor, back or forth. */
+  seek(key: CursorKey, offset: Offset): void {
+    const cursor = this.get(key);
+    this.#gather(key, { offset, generation: (cursor?.generation ?? -1) + 1 });
+  }
+
+  /** Writes all that is gathered. Settles once it is on disk; rejects when it could not be written, and keeps it. */
+  flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#written = this.#written.catch(() => {}).then(() => this.#write());
+    return this.#written;
+  }
+
+  #gather(key: CursorKey, cursor: Cursor): void {
+    this.#gathered.set(key, cursor);
+    this.#timer ??= setTimeout(() => {
+      this.flush().catch(this.#onFailure);
+    }, gatherMs);
+  }
+
+  async #write(): Promise<void> {
+    if (this.#gathered.size === 0) return;
+    this.#writing = this.#gathered;
+    this.#gathered = new Map();
+    try {
+      await this.#state.writeCursors(this.#writing);
+    } catch (error) {
+      for (const [key, cursor] of this.#writing) if (!this.#gathered.has(key)) this.#gather(key, cursor);
+      throw error;
+    } finally {
+      this.#writing = new Map();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.flush().catch(this.#onFailure);
+    clearTimeout(this.#timer);
+  }
+}

@@ -1,0 +1,11 @@
+/* Sessions, as transports and the broker see them. */
+
+export type { Authenticator, Credentials } from "./authenticator.ts";
+export type { Connection, MessageEncoder } from "./connection.ts";
+export { CursorKeeper } from "./cursor-keeper.ts";
+export { Operations, type StatelessOp, defaultDevice } from "./operations.ts";
+export { type Principal, type Scope, requireScope, scopes } from "./principal.ts";
+export { Rates } from "./rates.ts";
+export { Session } from "./session.ts";
+export { type SessionServices, Sessions } from "./sessions.ts";
+export { type Rate, TokenBucket } from "./token-bucket.ts";

@@ -1,0 +1,348 @@
+/* Operations: what a request does, whichever transport it came by.
+ *
+ * Takes a request whose shape has been checked and a principal; answers the map that goes under `ok`, or throws a
+ * WhalesongError. Each runs synchronously up to its append, so requests of one connection are applied in the order sent.
+ * What a read answers is durable when it is answered. */
+
+import {
+  type FieldsOf,
+  type Op,
+  type RequestOf,
+  type ResultOf,
+  WhalesongError,
+  checkHandle,
+  checkTag,
+  defaultPageItems,
+  depthOf,
+  extractMentions,
+  extractTags,
+  limits,
+} from "../../protocol/index.ts";
+import type { Log } from "../log/log.ts";
+import {
+  type CursorKey,
+  type Command,
+  type Offset,
+  type Outcome,
+  type State,
+  type UserNo,
+  cursorKey,
+} from "../state/index.ts";
+import type { Stream, Streams } from "../streams/index.ts";
+import type { CursorKeeper } from "./cursor-keeper.ts";
+import { type Principal, actingUser, requireScope } from "./principal.ts";
+import type { Rates } from "./rates.ts";
+
+/** The name under which a client that gives none keeps its cursors. */
+export const defaultDevice = "default";
+
+/** Operations that need a session; the others are answered here for every transport. */
+export type SessionOp = "hello" | "auth" | "ping" | "subscribe" | "unsubscribe" | "ack";
+export type StatelessOp = Exclude<Op, SessionOp>;
+
+export interface OperationsParts {
+  state: State;
+  log: Log;
+  streams: Streams;
+  cursors: CursorKeeper;
+  rates: Rates;
+}
+
+export class Operations {
+  readonly #parts: OperationsParts;
+
+  constructor(parts: OperationsParts) {
+    this.#parts = parts;
+  }
+
+  /** Runs a request. @throws WhalesongError */
+  async execute<K extends StatelessOp>(
+    request: RequestOf<K>,
+    principal: Principal,
+    device = defaultDevice,
+  ): Promise<ResultOf<K>> {
+    return (await this.#execute(request as RequestOf<StatelessOp>, principal, device)) as ResultOf<K>;
+  }
+
+  #execute(request: RequestOf<StatelessOp>, principal: Principal, device: string): Promise<object> {
+    switch (request.op) {
+      case "post":
+        return this.#post(request as RequestOf<"post">, principal);
+      case "repost":
+      case "delete":
+        return this.#onPost(request as RequestOf<"repost" | "delete">, principal);
+      case "follow":
+      case "unfollow":
+        return this.#follow(request as RequestOf<"follow" | "unfollow">, principal);
+      case "get":
+        return this.#get(request as RequestOf<"get">, principal);
+      case "following":
+      case "followers":
+        return this.#users(request as RequestOf<"following" | "followers">, principal);
+      case "relationship":
+        return this.#relationship(request as RequestOf<"relationship">, principal);
+      case "read":
+        return this.#read(request as RequestOf<"read">, principal);
+      case "cursor":
+        return this.#cursor(request as RequestOf<"cursor">, principal, device);
+    }
+  }
+
+  /** The number of `handle`; makes it a user when it is not one yet. */
+  async ensureUser(handle: string, field = "user"): Promise<UserNo> {
+    const { state, log } = this.#parts;
+    const name = checkHandle(handle, field);
+    const known = state.users.find(name);
+    if (known !== undefined) return known;
+    await log.append({ op: "user", user: name });
+    return state.users.find(name)!;
+  }
+
+  /** The stream `name` for whom `principal` acts as. @throws `forbidden`, `not_found`, `bad_request` */
+  async resolveStream(
+    fields: Pick<FieldsOf<"read">, "stream" | "filter"> & { as?: string | undefined },
+    principal: Principal,
+  ): Promise<{ stream: Stream; reader: UserNo }> {
+    requireScope(principal, "read");
+    const reader = await this.ensureUser(actingUser(principal, fields.as));
+    const stream = this.#parts.streams.resolve(fields.stream, fields.filter, reader);
+    if (stream.kind === "firehose") requireScope(principal, "firehose");
+    return { stream, reader };
+  }
+
+  /** Where delivery starts: `resume`, `live`, `earliest` or a cursor. @throws `cursor_too_old`, `epoch_mismatch`, `cursor_in_future` */
+  async startOf(from: string, key: CursorKey): Promise<Offset> {
+    const { state, streams, cursors } = this.#parts;
+    if (from === "live") return streams.head;
+    if (from === "earliest") return state.meta.floor;
+    if (from !== "resume") return this.#offset(from, "from");
+    const cursor = cursors.get(key);
+    if (cursor !== undefined) {
+      this.#refuseTooOld(cursor.offset, "from");
+      return cursor.offset;
+    }
+    // A device's first resume fixes its cursor here and now, so that whatever comes after is never missed.
+    const { head } = streams;
+    cursors.acknowledge(key, head);
+    await cursors.flush();
+    return head;
+  }
+
+  /** The offset of a cursor that can still be served. */
+  #offset(cursor: string, field: string): Offset {
+    const { state, streams } = this.#parts;
+    const offset = state.positions.parseCursor(cursor, field);
+    if (offset > streams.head) {
+      throw new WhalesongError(
+        "cursor_in_future",
+        `${field}: the cursor ${cursor} is beyond the head, ${state.positions.cursor(streams.head)}`,
+        { field },
+      );
+    }
+    this.#refuseTooOld(offset, field);
+    return offset;
+  }
+
+  #refuseTooOld(offset: Offset, field: string): void {
+    if (offset < this.#parts.state.meta.floor) throw this.tooOld(field);
+  }
+
+  tooOld(field: string): WhalesongError {
+    const { state } = this.#parts;
+    const floor = state.positions.cursor(state.meta.floor);
+    return new WhalesongError(
+      "cursor_too_old",
+      `${field}: entries after this cursor are gone; the oldest kept follow ${floor}: start from there ("earliest") or from "live"`,
+      { field, floor },
+    );
+  }
+
+  async #post(request: RequestOf<"post">, principal: Principal): Promise<ResultOf<"post">> {
+    const { text, data, replyTo, key } = request;
+    const user = this.#writer(principal, request.as);
+    const bytes = Buffer.byteLength(text);
+    if (bytes > limits.textBytes) {
+      throw new WhalesongError("too_large", `text: ${bytes} bytes; the limit is ${limits.textBytes}`, {
+        field: "text",
+      });
+    }
+    if (data !== undefined) checkData(data);
+    const mentions =
+      request.mentions?.map((handle, i) => checkHandle(handle, `mentions.${i}`)) ?? extractMentions(text);
+    const tags = request.tags?.map((tag, i) => checkTag(tag, `tags.${i}`)) ?? extractTags(text);
+    const command: Command = { op: "post", user, text, mentions, tags };
+    if (data !== undefined) command.data = data;
+    if (replyTo !== undefined) command.replyTo = replyTo;
+    if (key !== undefined) command.key = key;
+    return this.#published(await this.#append(command));
+  }
+
+  async #onPost(
+    { op, as, post }: RequestOf<"repost" | "delete">,
+    principal: Principal,
+  ): Promise<ResultOf<"repost">> {
+    return this.#published(await this.#append({ op, user: this.#writer(principal, as), post }));
+  }
+
+  async #follow(
+    { op, as, user }: RequestOf<"follow" | "unfollow">,
+    principal: Principal,
+  ): Promise<ResultOf<"follow">> {
+    await this.#append({ op, user: this.#writer(principal, as), target: checkHandle(user) });
+    return { state: op === "follow" ? "following" : "none" };
+  }
+
+  async #get({ post: id }: RequestOf<"get">, principal: Principal): Promise<ResultOf<"get">> {
+    requireScope(principal, "read");
+    const { state, streams } = this.#parts;
+    const offset = state.positions.parseId(id);
+    let entry = offset === undefined ? undefined : state.entry(offset);
+    if (entry?.kind === "repost" && !entry.deleted) entry = state.entry(entry.original);
+    if (entry?.kind !== "post" || entry.deleted) {
+      throw new WhalesongError("not_found", `post: there is no post ${JSON.stringify(id)}`, {
+        field: "post",
+      });
+    }
+    return this.#durably(state.applied(), { post: streams.deliveries.describe(entry) });
+  }
+
+  async #users(
+    request: RequestOf<"following" | "followers">,
+    principal: Principal,
+  ): Promise<ResultOf<"following">> {
+    requireScope(principal, "read");
+    const { state } = this.#parts;
+    const user = this.#knownUser(request.user ?? actingUser(principal, request.as));
+    const most = request.limit ?? 100;
+    const after = request.after === undefined ? 0 : Number(request.after);
+    if (!Number.isInteger(after) || after < 0 || after >= 2 ** 32 - 1) {
+      throw new WhalesongError("bad_request", "after: pass what the page before gave as `after`", {
+        field: "after",
+      });
+    }
+    const page = state.follows[request.op](user, after, most + 1);
+    const users = page.slice(0, most).map((number) => state.users.handle(number));
+    return this.#durably(
+      state.applied(),
+      page.length > most ? { users, after: String(page[most - 1]) } : { users },
+    );
+  }
+
+  async #relationship(
+    { as, user }: RequestOf<"relationship">,
+    principal: Principal,
+  ): Promise<ResultOf<"relationship">> {
+    requireScope(principal, "read");
+    const { state } = this.#parts;
+    const other = this.#knownUser(user);
+    const me = state.users.find(checkHandle(actingUser(principal, as)));
+    const following = me !== undefined && state.follows.has(me, other);
+    const followedBy = me !== undefined && state.follows.has(other, me);
+    const result = {
+      user: state.users.handle(other),
+      following,
+      followedBy,
+      mutual: following && followedBy,
+    };
+    return this.#durably(state.applied(), result);
+  }
+
+  async #read(request: RequestOf<"read">, principal: Principal): Promise<ResultOf<"read">> {
+    if (request.before !== undefined && request.after !== undefined) {
+      throw new WhalesongError(
+        "bad_request",
+        "before: a page goes back (before) or forth (after), not both",
+        { field: "before" },
+      );
+    }
+    const { state, streams } = this.#parts;
+    const { stream } = await this.resolveStream(request, principal);
+    const page = streams.read({
+      stream,
+      limit: request.limit ?? defaultPageItems,
+      ...(request.before === undefined
+        ? {}
+        : { before: state.positions.parseCursor(request.before, "before") }),
+      ...(request.after === undefined ? {} : { after: this.#offset(request.after, "after") }),
+    });
+    const result: ResultOf<"read"> = { items: page.items, after: state.positions.cursor(page.after) };
+    if (page.before !== undefined) result.before = state.positions.cursor(page.before);
+    return this.#durably(page.applied, result);
+  }
+
+  async #cursor(
+    request: RequestOf<"cursor">,
+    principal: Principal,
+    device: string,
+  ): Promise<ResultOf<"cursor">> {
+    const { cursors, state, streams } = this.#parts;
+    const { stream, reader } = await this.resolveStream(request, principal);
+    const name = request.device ?? device;
+    const key = cursorKey(reader, name, stream.name);
+    if (request.set !== undefined) {
+      const { set } = request;
+      cursors.seek(
+        key,
+        set === "live" ? streams.head : set === "earliest" ? state.meta.floor : this.#offset(set, "set"),
+      );
+      await cursors.flush();
+    }
+    const cursor = cursors.get(key);
+    const result = { stream: stream.name, device: name };
+    return cursor === undefined ? result : { ...result, cursor: state.positions.cursor(cursor.offset) };
+  }
+
+  /** The handle that a command acts as. @throws `forbidden`, `rate_limited`, `bad_request` */
+  #writer(principal: Principal, as: string | undefined): string {
+    requireScope(principal, "write");
+    this.#parts.rates.take(principal);
+    return checkHandle(actingUser(principal, as), as === undefined ? "user" : "as");
+  }
+
+  async #append(command: Command): Promise<Outcome> {
+    const outcome = await this.#parts.log.append(command);
+    if (outcome.error !== undefined) throw outcome.error;
+    return outcome;
+  }
+
+  #published(outcome: Outcome): ResultOf<"post"> {
+    const { positions } = this.#parts.state;
+    return {
+      id: positions.id(outcome.answer),
+      cursor: positions.cursor(Math.max(outcome.answer, outcome.entry?.offset ?? 0)),
+    };
+  }
+
+  #knownUser(handle: string): UserNo {
+    const user = this.#parts.state.users.find(checkHandle(handle));
+    if (user === undefined) {
+      throw new WhalesongError("not_found", `user: there is no user ${JSON.stringify(handle)}`, {
+        field: "user",
+      });
+    }
+    return user;
+  }
+
+  /** Answers `result` once the state it was read from is durable. */
+  #durably<T>(applied: Offset, result: T): T | Promise<T> {
+    const { log } = this.#parts;
+    if (applied <= log.durable) return result;
+    return new Promise((resolve) => {
+      log.whenDurable(applied, () => resolve(result));
+    });
+  }
+}
+
+function checkData(data: unknown): void {
+  if (depthOf(data, limits.dataDepth + 1) > limits.dataDepth) {
+    throw new WhalesongError("too_large", `data: over ${limits.dataDepth} levels of arrays and maps`, {
+      field: "data",
+    });
+  }
+  const bytes = Buffer.byteLength(JSON.stringify(data));
+  if (bytes > limits.dataBytes) {
+    throw new WhalesongError("too_large", `data: ${bytes} bytes as JSON; the limit is ${limits.dataBytes}`, {
+      field: "data",
+    });
+  }
+}

@@ -1,0 +1,80 @@
+/* Sessions: all that are connected, and what they share. */
+
+import { randomBytes } from "node:crypto";
+
+import type { ErrorCode, WhalesongError } from "../../protocol/index.ts";
+import type { State } from "../state/index.ts";
+import type { Streams, Subscription } from "../streams/index.ts";
+import type { Authenticator } from "./authenticator.ts";
+import type { Connection } from "./connection.ts";
+import type { CursorKeeper } from "./cursor-keeper.ts";
+import type { Operations } from "./operations.ts";
+import { Session } from "./session.ts";
+import type { Rate } from "./token-bucket.ts";
+
+export interface SessionServices {
+  state: State;
+  streams: Streams;
+  cursors: CursorKeeper;
+  operations: Operations;
+  authenticator: Authenticator;
+  /** This node's name. */
+  node: string;
+  /** ms since the Unix epoch. */
+  now: () => number;
+  connectionRate: Rate;
+  timeouts: { helloTimeoutMs: number; noProgressMs: number };
+  onFault: (error: unknown) => void;
+  onRefusal: (code: ErrorCode) => void;
+  onFallBack: () => void;
+  onClosed: (session: Session) => void;
+}
+
+export class Sessions {
+  readonly #services: SessionServices;
+  readonly #openedAt = new Map<Session, number>();
+  #opened = 0;
+
+  constructor(services: Omit<SessionServices, "onClosed">) {
+    this.#services = { ...services, onClosed: (session) => this.#openedAt.delete(session) };
+  }
+
+  get count(): number {
+    return this.#openedAt.size;
+  }
+
+  /** Sessions opened since the start. */
+  get opened(): number {
+    return this.#opened;
+  }
+
+  open(connection: Connection): Session {
+    const session = new Session(randomBytes(9).toString("base64url"), connection, this.#services);
+    this.#openedAt.set(session, this.#services.now());
+    this.#opened++;
+    return session;
+  }
+
+  /** Closes sessions that make no progress. Called every second or so. */
+  check(): void {
+    const now = this.#services.now();
+    for (const [session, openedAt] of this.#openedAt) session.check(now, openedAt);
+  }
+
+  /** Ends a subscription whose entries are gone. */
+  end(subscription: Subscription, error: WhalesongError): void {
+    (subscription.sink as Session).end(subscription, error);
+  }
+
+  /** Lets all sessions go over `drainMs`, each told to come back at a different time. */
+  async drain(drainMs: number): Promise<void> {
+    const sessions = [...this.#openedAt.keys()];
+    const slots = Math.max(1, Math.min(sessions.length, Math.ceil(drainMs / 20)));
+    for (let slot = 0; slot < slots; slot++) {
+      for (let i = slot; i < sessions.length; i += slots) {
+        sessions[i]!.goodbye("draining", Math.round((i / sessions.length) * drainMs) + 100);
+      }
+      if (slot < slots - 1) await new Promise((resolve) => setTimeout(resolve, drainMs / slots));
+    }
+  }
+}

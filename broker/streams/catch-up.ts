@@ -1,0 +1,267 @@
+/* CatchUp: brings subscriptions from their position to the head, and makes them live there.
+ *
+ *   waiting ──turn──> a step: one page at most, in one synchronous stretch ──more──> waiting (when its session has room)
+ *                        └──reached the head──> linked into the interest index, `live`
+ *
+ * Steps take turns in slices of the event loop, so that ten thousand resuming readers do not hold up one publish.
+ *
+ * The hand-over loses nothing and repeats nothing because a step is synchronous: it reads up to `head` (all that fan-out
+ * was told of), links the subscription and sets its position to `head`; fan-out then gives it exactly what comes after.
+ *
+ * What a step reads may reflect commands that are applied and not yet durable (an unfollow, a delete). So its page leaves
+ * only once the state it was read from is durable; live frames that come meanwhile are held back behind it. */
+
+import type { StreamEvent } from "../../protocol/index.ts";
+import { type Entry, type FollowList, type Offset, type State, type UserNo } from "../state/index.ts";
+import type { Deliveries } from "./deliveries.ts";
+import { Delivery } from "./delivery.ts";
+import { type HomeReader, isShowable } from "./home.ts";
+import type { Interest } from "./interest.ts";
+import { MergeAfter, type Source, sourcesAfter } from "./merge.ts";
+import { topicsOf } from "./pages.ts";
+import { concerns, passes, relationOf } from "./predicate.ts";
+import type { Subscription } from "./subscription.ts";
+import { type Tail, tailKind } from "./tail.ts";
+
+/** Events in one step. */
+const pageEvents = 256;
+/** Entries of the tail, or of the log, looked at in one step. */
+const maxScanned = 20_000;
+/** LMDB look-ups of a merge in one step. */
+const maxLookups = 1_000;
+/** How long steps may hold the event loop, in ms. */
+const sliceMs = 5;
+
+export interface CatchUpParts {
+  state: State;
+  interest: Interest;
+  deliveries: Deliveries;
+  home: HomeReader;
+  tail: Tail;
+  /** Runs the callback once all up to the offset is durable. */
+  whenDurable: (offset: Offset, callback: () => void) => void;
+  /** A subscription's position fell below the floor while it caught up. */
+  onTooOld: (subscription: Subscription) => void;
+}
+
+export class CatchUp {
+  readonly #parts: CatchUpParts;
+  readonly #marks = new Marks();
+  #waiting: Subscription[] = [];
+  #running = false;
+  #delivered = 0;
+
+  constructor(parts: CatchUpParts) {
+    this.#parts = parts;
+  }
+
+  /** Events handed to sessions by catch-up, since the start. */
+  get delivered(): number {
+    return this.#delivered;
+  }
+
+  /** Subscriptions that wait for their turn. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Gives the subscription its next turn. Call it when it begins, and when a session that had no room has room. */
+  add(subscription: Subscription): void {
+    if (subscription.isQueued) return;
+    subscription.isQueued = true;
+    this.#waiting.push(subscription);
+    if (this.#running) return;
+    this.#running = true;
+    setImmediate(() => this.#slice());
+  }
+
+  #slice(): void {
+    const end = performance.now() + sliceMs;
+    let taken = 0;
+    while (taken < this.#waiting.length && performance.now() < end) {
+      const subscription = this.#waiting[taken++]!;
+      if (subscription.state === "catching up" && subscription.sink.hasRoom) this.#step(subscription);
+      else subscription.isQueued = false;
+    }
+    this.#waiting = this.#waiting.slice(taken);
+    this.#running = this.#waiting.length > 0;
+    if (this.#running) setImmediate(() => this.#slice());
+  }
+
+  #step(subscription: Subscription): void {
+    const { state, tail, interest, whenDurable, onTooOld } = this.#parts;
+    if (subscription.position < state.meta.floor) {
+      onTooOld(subscription);
+      return;
+    }
+    state.refresh();
+    const applied = state.applied();
+    const head = tail.end;
+    const before = subscription.position;
+    const deliveries = this.#read(subscription, head);
+    const isLive = subscription.position >= head && subscription.round === undefined;
+    this.#delivered += deliveries.length;
+    for (const delivery of deliveries) this.#hand(subscription, delivery);
+    if (isLive) {
+      const { stream } = subscription;
+      interest.attach(subscription, stream.kind === "home" ? state.follows.list(stream.reader).targets : []);
+      subscription.state = "live";
+      this.#hand(subscription, markDelivery(state, "live", subscription.position));
+    } else if (deliveries.length === 0 && subscription.position > before) {
+      this.#hand(subscription, markDelivery(state, "cursor", subscription.position));
+    }
+    whenDurable(applied, () => {
+      subscription.isQueued = false;
+      subscription.release();
+      if (subscription.state === "catching up") this.add(subscription);
+    });
+  }
+
+  /** Hands over behind the gate: nothing leaves before `release`. The position stays what the step has made it. */
+  #hand(subscription: Subscription, delivery: Delivery): void {
+    const { position } = subscription;
+    subscription.hold();
+    subscription.deliver(delivery);
+    subscription.position = position;
+  }
+
+  /** Reads the next page towards `head` and moves the position to the end of what it covers. */
+  #read(subscription: Subscription, head: Offset): Delivery[] {
+    const { stream, position } = subscription;
+    if (position >= head) return [];
+    if (stream.kind === "firehose") return this.#scanLog(subscription, head);
+    if (stream.kind === "home" && subscription.round === undefined && position >= this.#parts.tail.start) {
+      return this.#scanTail(subscription, stream.reader, head);
+    }
+    subscription.round ??= {
+      merge: new MergeAfter(this.#parts.state, this.#sources(subscription), head),
+      upTo: head,
+    };
+    return this.#merge(subscription, subscription.round);
+  }
+
+  #sources({ stream, position }: Subscription): Source[] {
+    const { state } = this.#parts;
+    if (stream.kind === "firehose") return [];
+    if (stream.kind !== "home") return topicsOf(stream).map((topic) => ({ topic, bound: position }));
+    const { targets, since } = state.follows.list(stream.reader);
+    return sourcesAfter(state, [...targets, stream.reader], [...since, 0], position);
+  }
+
+  #merge(subscription: Subscription, round: NonNullable<Subscription["round"]>): Delivery[] {
+    const { stream } = subscription;
+    const deliveries: Delivery[] = [];
+    if (stream.kind === "thread" && subscription.position < stream.root && stream.root <= round.upTo) {
+      this.#show(subscription, stream.root, deliveries);
+    }
+    const budget = { lookups: maxLookups };
+    while (deliveries.length < pageEvents) {
+      const offset = round.merge.next(budget);
+      if (offset === "paused") return deliveries;
+      if (offset === undefined) {
+        subscription.round = undefined;
+        subscription.position = round.upTo;
+        return deliveries;
+      }
+      if (offset > subscription.position) this.#show(subscription, offset, deliveries);
+    }
+    return deliveries;
+  }
+
+  /** The newest entries, by author: those of users who follow, or are, `reader`'s are looked at more closely. */
+  #scanTail(subscription: Subscription, reader: UserNo, head: Offset): Delivery[] {
+    const { state, tail } = this.#parts;
+    const deliveries: Delivery[] = [];
+    const marks = this.#marks;
+    marks.take(state.follows.list(reader), reader);
+    const upTo = Math.min(head, subscription.position + maxScanned);
+    for (let offset = subscription.position + 1; offset <= upTo; offset++) {
+      const kind = tail.kind(offset);
+      if (kind === tailKind.none) continue;
+      if (kind === tailKind.authored && !(marks.since(tail.author(offset)) < offset)) continue;
+      this.#show(subscription, offset, deliveries);
+      if (deliveries.length === pageEvents) return deliveries;
+    }
+    subscription.position = upTo;
+    return deliveries;
+  }
+
+  #scanLog(subscription: Subscription, head: Offset): Delivery[] {
+    const deliveries: Delivery[] = [];
+    const upTo = Math.min(head, subscription.position + maxScanned);
+    for (const entry of this.#parts.state.entries(subscription.position, upTo)) {
+      this.#showEntry(subscription, entry, deliveries);
+      if (deliveries.length === pageEvents) return deliveries;
+    }
+    subscription.position = upTo;
+    return deliveries;
+  }
+
+  #show(subscription: Subscription, offset: Offset, deliveries: Delivery[]): void {
+    const entry = this.#parts.state.entry(offset);
+    if (entry !== undefined) this.#showEntry(subscription, entry, deliveries);
+    subscription.position = offset;
+  }
+
+  /** Adds the entry's event if the stream shows it; the entry's topics are known to match, but for what is said below. */
+  #showEntry(subscription: Subscription, entry: Entry, deliveries: Delivery[]): void {
+    const { state, home } = this.#parts;
+    const { stream } = subscription;
+    subscription.position = entry.offset;
+    if (!isShowable(entry)) return;
+    // Deletes of reposted posts are filed together, whoever they concern.
+    if (entry.kind === "delete" && entry.reposted && !concerns(state, stream, entry)) return;
+    if (stream.kind === "home") {
+      if (entry.kind !== "delete" && entry.author !== stream.reader) {
+        const since = state.follows.since(stream.reader, entry.author);
+        if (since === undefined || since >= entry.offset) return;
+      }
+      if (!home.admit(stream, entry, subscription.recent)) return;
+    } else if (!passes(state, stream, entry)) return;
+    let delivery = this.#parts.deliveries.of(entry);
+    if (delivery === undefined) return;
+    if (stream.kind === "mentions" && entry.kind === "post") {
+      delivery = delivery.related(relationOf(state, stream.reader, entry.author));
+    }
+    deliveries.push(delivery);
+  }
+}
+
+/** The event that tells a reader's position when no entry does. */
+export function markDelivery(state: State, event: "live" | "cursor", position: Offset): Delivery {
+  return new Delivery(position, { event, cursor: state.positions.cursor(position) } as StreamEvent, position);
+}
+
+/** Since when one reader follows each author, by user number: taken anew for each step, without clearing what was before. */
+class Marks {
+  #taken = 0;
+  #by = new Uint32Array(1024);
+  #since = new Float64Array(1024);
+
+  take(follows: FollowList, reader: UserNo): void {
+    this.#taken = (this.#taken + 1) >>> 0;
+    if (this.#taken === 0) this.#by.fill(0);
+    this.#put(reader, 0);
+    const { targets, since } = follows;
+    for (let i = 0; i < targets.length; i++) this.#put(targets[i]!, since[i]!);
+  }
+
+  /** The offset since which `author` is followed; NaN, which is less than nothing, when they are not. */
+  since(author: UserNo): Offset {
+    return this.#by[author] === this.#taken ? this.#since[author]! : Number.NaN;
+  }
+
+  #put(author: UserNo, since: Offset): void {
+    if (author >= this.#by.length) {
+      const length = Math.max(author + 1, this.#by.length * 2);
+      const by = new Uint32Array(length);
+      by.set(this.#by);
+      const sinces = new Float64Array(length);
+      sinces.set(this.#since);
+      this.#by = by;
+      this.#since = sinces;
+    }
+    this.#by[author] = this.#taken;
+    this.#since[author] = since;
+  }
+}

@@ -1,0 +1,164 @@
+/* Interest: topic → live subscriptions.
+ *
+ * Topics and subscriptions are nodes of one graph (links.ts). A home subscription is linked to the author node of each
+ * user its reader follows, and to the reader's own; the others to one node. Connecting and disconnecting costs what one
+ * follows, however many others follow the same. */
+
+import type { Entry, Offset, PostEntry, State, UserNo } from "../state/index.ts";
+import { unpackContent } from "../state/index.ts";
+import { fold } from "../../protocol/index.ts";
+import { Links, type Node } from "./links.ts";
+import type { Subscription } from "./subscription.ts";
+
+export class Interest {
+  readonly #links = new Links();
+  readonly #subscriptions: (Subscription | undefined)[] = [];
+  /** By user number: the node of what they author, or 0. */
+  #authors = new Uint32Array(1024);
+  readonly #mentions = new Map<UserNo, Node>();
+  readonly #tags = new Map<string, Node>();
+  readonly #threads = new Map<Offset, Node>();
+  readonly #firehose: Node = this.#links.create();
+  readonly #homes = new Map<UserNo, Set<Subscription>>();
+  /** Topics whose last subscription went, not yet given back. */
+  #emptied: (() => void)[] = [];
+
+  /** Links a subscription to its topics. `following` is whom a home's reader follows. Does nothing to one that is linked. */
+  attach(subscription: Subscription, following: UserNo[]): void {
+    if (subscription.node !== 0) return;
+    const node = this.#links.create();
+    subscription.node = node;
+    this.#subscriptions[node] = subscription;
+    const { stream } = subscription;
+    switch (stream.kind) {
+      case "home": {
+        this.#links.link(this.#author(stream.reader), node);
+        for (const author of following) this.#links.link(this.#author(author), node);
+        const homes = this.#homes.get(stream.reader);
+        if (homes === undefined) this.#homes.set(stream.reader, new Set([subscription]));
+        else homes.add(subscription);
+        break;
+      }
+      case "mentions":
+        this.#links.link(nodeOf(this.#links, this.#mentions, stream.reader), node);
+        break;
+      case "user":
+        this.#links.link(this.#author(stream.user), node);
+        break;
+      case "tag":
+        this.#links.link(nodeOf(this.#links, this.#tags, stream.tag), node);
+        break;
+      case "thread":
+        this.#links.link(nodeOf(this.#links, this.#threads, stream.root), node);
+        break;
+      case "firehose":
+        this.#links.link(this.#firehose, node);
+        break;
+    }
+  }
+
+  detach(subscription: Subscription): void {
+    const { node, stream } = subscription;
+    if (node === 0) return;
+    this.#links.release(node);
+    this.#subscriptions[node] = undefined;
+    subscription.node = 0;
+    if (stream.kind === "home") {
+      const homes = this.#homes.get(stream.reader);
+      homes?.delete(subscription);
+      if (homes?.size === 0) this.#homes.delete(stream.reader);
+    } else if (stream.kind === "mentions")
+      this.#emptied.push(() => this.#drop(this.#mentions, stream.reader));
+    else if (stream.kind === "tag") this.#emptied.push(() => this.#drop(this.#tags, stream.tag));
+    else if (stream.kind === "thread") this.#emptied.push(() => this.#drop(this.#threads, stream.root));
+  }
+
+  /** Gives the nodes of topics that nobody reads any more back for reuse. Not while a node is being walked. */
+  sweep(): void {
+    if (this.#emptied.length === 0) return;
+    for (const drop of this.#emptied.splice(0)) drop();
+  }
+
+  /** `reader` follows `author` from now on; said twice it changes nothing. */
+  follow(reader: UserNo, author: UserNo): void {
+    for (const subscription of this.#homes.get(reader) ?? []) {
+      const authorNode = this.#author(author);
+      if (this.#links.find(subscription.node, authorNode) < 0)
+        this.#links.link(authorNode, subscription.node);
+    }
+  }
+
+  unfollow(reader: UserNo, author: UserNo): void {
+    for (const subscription of this.#homes.get(reader) ?? []) {
+      const index = this.#links.find(subscription.node, this.#author(author));
+      if (index >= 0) this.#links.cut(subscription.node, index);
+    }
+  }
+
+  /** The nodes to walk for an entry. Walk each from its last subscription to its first: see FanOut. */
+  nodesOf(state: State, entry: Entry): Node[] {
+    const nodes: Node[] = [];
+    const add = (node: Node | undefined): void => {
+      if (node !== undefined && node !== 0 && this.#links.degree(node) > 0) nodes.push(node);
+    };
+    if (entry.kind !== "post" && entry.kind !== "repost" && entry.kind !== "delete") return nodes;
+    add(this.#authors[entry.author]);
+    add(this.#firehose);
+    if (entry.kind === "repost") return nodes;
+    const { mentions, tags, root } =
+      entry.kind === "post" ? topicsOf(entry, this.#mentions.size + this.#tags.size > 0) : entry;
+    for (const user of mentions) add(this.#mentions.get(user));
+    for (const tag of tags) add(this.#tags.get(fold(tag)));
+    if (root !== 0) add(this.#threads.get(root));
+    if (entry.kind === "delete" && entry.reposted) {
+      for (const reposter of state.reposts.reposters(entry.target)) add(this.#authors[reposter]);
+    }
+    return nodes;
+  }
+
+  /** How many subscriptions a node has. */
+  degree(node: Node): number {
+    return this.#links.degree(node);
+  }
+
+  subscription(node: Node, index: number): Subscription {
+    return this.#subscriptions[this.#links.peer(node, index)]!;
+  }
+
+  /** Bytes the graph holds. */
+  get bytes(): number {
+    return this.#links.bytes + this.#authors.byteLength;
+  }
+
+  #author(user: UserNo): Node {
+    if (user >= this.#authors.length) {
+      const larger = new Uint32Array(Math.max(user + 1, this.#authors.length * 2));
+      larger.set(this.#authors);
+      this.#authors = larger;
+    }
+    return (this.#authors[user] ||= this.#links.create());
+  }
+
+  #drop<K>(nodes: Map<K, Node>, key: K): void {
+    const node = nodes.get(key);
+    if (node === undefined || this.#links.degree(node) > 0) return;
+    this.#links.release(node);
+    nodes.delete(key);
+  }
+}
+
+function nodeOf<K>(links: Links, nodes: Map<K, Node>, key: K): Node {
+  let node = nodes.get(key);
+  if (node === undefined) {
+    node = links.create();
+    nodes.set(key, node);
+  }
+  return node;
+}
+
+function topicsOf(entry: PostEntry, wanted: boolean): { mentions: UserNo[]; tags: string[]; root: Offset } {
+  const root = entry.reply?.root ?? entry.offset;
+  if (!wanted || entry.deleted) return { mentions: [], tags: [], root };
+  const { mentions, tags } = unpackContent(entry.packed);
+  return { mentions, tags, root };
+}

@@ -1,0 +1,174 @@
+/* Merge: the offsets of many topics, as one ascending or descending sequence.
+ *
+ *   heap   bound 17 ── author 4, not looked up yet: «17 or later»
+ *          offset 21 ── author 9, known
+ *
+ * Each source enters with a bound that costs nothing (the reader's cursor, or the author's last offset). Only what comes
+ * to the top is looked up in LMDB. So a page back from the head of a home that follows ten thousand reads a few dozen
+ * keys, and sources with nothing new are never read at all. */
+
+import { type Offset, type TopicPrefix, type UserNo, authorTopic, retractedTopic } from "../state/index.ts";
+import type { State } from "../state/index.ts";
+
+/** Offsets fetched from a source at a time, ascending. */
+const chunk = 4;
+
+export interface Source {
+  topic: TopicPrefix;
+  /** Ascending: all of interest is after it. Descending: all of interest is before it. */
+  bound: Offset;
+}
+
+/** The sources of what `authors` did after `after`; those who did nothing since are left out unread. */
+export function sourcesAfter(state: State, authors: UserNo[], since: Offset[], after: Offset): Source[] {
+  const sources: Source[] = [{ topic: retractedTopic, bound: after }];
+  for (let i = 0; i < authors.length; i++) {
+    const bound = Math.max(after, since[i]!);
+    if (state.topics.lastByAuthor(authors[i]!) > bound)
+      sources.push({ topic: authorTopic(authors[i]!), bound });
+  }
+  return sources;
+}
+
+/** The sources of what `authors` did before `before`. */
+export function sourcesBefore(state: State, authors: UserNo[], before: Offset): Source[] {
+  const sources: Source[] = [{ topic: retractedTopic, bound: before }];
+  for (const author of authors) {
+    const last = state.topics.lastByAuthor(author);
+    if (last > 0) sources.push({ topic: authorTopic(author), bound: Math.min(before, last + 1) });
+  }
+  return sources;
+}
+
+/** Ascending: the offsets of all sources up to `upTo`. */
+export class MergeAfter {
+  readonly #state: State;
+  readonly #upTo: Offset;
+  readonly #heap: Heap;
+  readonly #sources: Source[];
+  readonly #fetched: Offset[][] = [];
+
+  constructor(state: State, sources: Source[], upTo: Offset) {
+    this.#state = state;
+    this.#upTo = upTo;
+    this.#sources = sources;
+    this.#heap = new Heap(
+      sources.map((source) => source.bound + 1),
+      (a, b) => a < b,
+    );
+  }
+
+  /** The next offset; undefined at the end, or `paused` once `budget.lookups` are spent. An offset in two sources comes twice. */
+  next(budget: { lookups: number }): Offset | "paused" | undefined {
+    for (;;) {
+      const source = this.#heap.top();
+      if (source === undefined) return undefined;
+      const fetched = (this.#fetched[source] ??= []);
+      if (fetched.length === 0) {
+        if (budget.lookups-- <= 0) return "paused";
+        const { topic, bound } = this.#sources[source]!;
+        fetched.push(...this.#state.topics.after(topic, bound, this.#upTo, chunk).reverse());
+        if (fetched.length === 0) this.#heap.pop();
+        else {
+          this.#sources[source]!.bound = fetched[0]!;
+          this.#heap.rekeyTop(fetched.at(-1)!);
+        }
+        continue;
+      }
+      const offset = fetched.pop()!;
+      // What is not fetched yet lies after the bound: a key that is right for known and unknown alike.
+      this.#heap.rekeyTop(fetched.at(-1) ?? this.#sources[source]!.bound + 1);
+      return offset;
+    }
+  }
+}
+
+/** Descending: the offsets of all sources before their bounds. */
+export class MergeBefore {
+  readonly #state: State;
+  readonly #heap: Heap;
+  readonly #sources: Source[];
+  readonly #known: Uint8Array;
+
+  constructor(state: State, sources: Source[]) {
+    this.#state = state;
+    this.#sources = sources;
+    this.#known = new Uint8Array(sources.length);
+    this.#heap = new Heap(
+      sources.map((source) => source.bound - 1),
+      (a, b) => a > b,
+    );
+  }
+
+  next(): Offset | undefined {
+    for (;;) {
+      const source = this.#heap.top();
+      if (source === undefined) return undefined;
+      if (this.#known[source] === 1) {
+        const offset = this.#sources[source]!.bound;
+        this.#known[source] = 0;
+        this.#heap.rekeyTop(offset - 1);
+        return offset;
+      }
+      const { topic, bound } = this.#sources[source]!;
+      const found = this.#state.topics.before(topic, bound, 1)[0];
+      if (found === undefined) this.#heap.pop();
+      else {
+        this.#sources[source]!.bound = found;
+        this.#known[source] = 1;
+        this.#heap.rekeyTop(found);
+      }
+    }
+  }
+}
+
+/** A binary heap of sources by a number each. */
+class Heap {
+  readonly #keys: Float64Array;
+  readonly #sources: Uint32Array;
+  readonly #isBefore: (a: number, b: number) => boolean;
+  #length: number;
+
+  constructor(keys: number[], isBefore: (a: number, b: number) => boolean) {
+    this.#keys = Float64Array.from(keys);
+    this.#sources = Uint32Array.from(keys, (_, source) => source);
+    this.#isBefore = isBefore;
+    this.#length = keys.length;
+    for (let i = (this.#length >> 1) - 1; i >= 0; i--) this.#sink(i);
+  }
+
+  top(): number | undefined {
+    return this.#length === 0 ? undefined : this.#sources[0];
+  }
+
+  pop(): void {
+    this.#length--;
+    this.#keys[0] = this.#keys[this.#length]!;
+    this.#sources[0] = this.#sources[this.#length]!;
+    this.#sink(0);
+  }
+
+  rekeyTop(key: number): void {
+    this.#keys[0] = key;
+    this.#sink(0);
+  }
+
+  #sink(from: number): void {
+    const keys = this.#keys;
+    const sources = this.#sources;
+    const key = keys[from]!;
+    const source = sources[from]!;
+    let hole = from;
+    for (;;) {
+      let child = 2 * hole + 1;
+      if (child >= this.#length) break;
+      if (child + 1 < this.#length && this.#isBefore(keys[child + 1]!, keys[child]!)) child++;
+      if (!this.#isBefore(keys[child]!, key)) break;
+      keys[hole] = keys[child]!;
+      sources[hole] = sources[child]!;
+      hole = child;
+    }
+    keys[hole] = key;
+    sources[hole] = source;
+  }
+}

@@ -1,0 +1,193 @@
+/* Streams: everything between the log and the sessions.
+ *
+ *   log ──entries──> tail ──> fan-out ──┐
+ *                      └────> catch-up ─┴──> subscriptions ──frames──> their sessions
+ *
+ * Knows neither clock nor transport: the broker calls `tick` now and then. */
+
+import {
+  type Filter,
+  type StreamName,
+  WhalesongError,
+  fold,
+  formatStream,
+  parseStream,
+} from "../../protocol/index.ts";
+import type { Entry, Offset, State, UserNo } from "../state/index.ts";
+import { CatchUp, markDelivery } from "./catch-up.ts";
+import { Deliveries } from "./deliveries.ts";
+import { FanOut } from "./fan-out.ts";
+import { Flusher } from "./flusher.ts";
+import { HomeReader } from "./home.ts";
+import { Interest } from "./interest.ts";
+import { type Page, type PageRequest, Pages } from "./pages.ts";
+import { noFilter, type Stream } from "./stream.ts";
+import type { Subscription } from "./subscription.ts";
+import { Tail } from "./tail.ts";
+
+/** Subscriptions told their position between two turns of the event loop. */
+const tickStride = 2_000;
+
+export interface StreamsOptions {
+  whenDurable: (offset: Offset, callback: () => void) => void;
+  /** A subscription can go on no further: entries it needs are gone. */
+  onTooOld: (subscription: Subscription) => void;
+}
+
+export class Streams {
+  readonly deliveries: Deliveries;
+  readonly flusher = new Flusher();
+  readonly #state: State;
+  readonly #interest = new Interest();
+  readonly #tail: Tail;
+  readonly #fanOut: FanOut;
+  readonly #catchUp: CatchUp;
+  readonly #pages: Pages;
+  readonly #subscriptions = new Set<Subscription>();
+  /** What each subscription had been told at the tick before. */
+  #toldBefore = new WeakMap<Subscription, Offset>();
+
+  constructor(state: State, { whenDurable, onTooOld }: StreamsOptions) {
+    this.#state = state;
+    this.deliveries = new Deliveries(state);
+    const home = new HomeReader(state);
+    const interest = this.#interest;
+    const deliveries = this.deliveries;
+    const head = state.applied();
+    this.#tail = new Tail(state, head);
+    this.#fanOut = new FanOut({ state, interest, deliveries, flusher: this.flusher, home }, head);
+    this.#catchUp = new CatchUp({
+      state,
+      interest,
+      deliveries,
+      home,
+      tail: this.#tail,
+      whenDurable,
+      onTooOld,
+    });
+    this.#pages = new Pages(state, deliveries, home);
+  }
+
+  /** Takes durable entries from the log, in order; all up to `durable` is. */
+  publish(entries: Entry[], durable: Offset): void {
+    this.#tail.append(entries, durable);
+    this.#fanOut.publish(entries, durable);
+  }
+
+  /** All up to here is durable and on its way to whom it concerns. */
+  get head(): Offset {
+    return this.#tail.end;
+  }
+
+  /** A stream by its name, for a reader. @throws `bad_request`, `not_found` when its user or post is not known */
+  resolve(text: string, filter: Filter | undefined, reader: UserNo): Stream {
+    const name = parseStream(text);
+    checkFilter(name, filter ?? noFilter);
+    const base = { name: formatStream(name), filter: filter ?? noFilter };
+    switch (name.kind) {
+      case "home":
+      case "mentions":
+        return { ...base, kind: name.kind, reader };
+      case "user": {
+        const user = this.#state.users.find(name.user);
+        if (user === undefined) {
+          throw new WhalesongError("not_found", `stream: there is no user ${JSON.stringify(name.user)}`, {
+            field: "stream",
+          });
+        }
+        return { ...base, kind: "user", user };
+      }
+      case "tag":
+        return { ...base, kind: "tag", tag: fold(name.tag) };
+      case "thread":
+        return this.#thread(name.post, base.filter);
+      case "firehose":
+        return { ...base, kind: "firehose" };
+    }
+  }
+
+  /** The conversation that a post is part of, under the name of its first post. */
+  #thread(id: string, filter: Filter): Stream {
+    const offset = this.#state.positions.parseId(id);
+    const entry = offset === undefined ? undefined : this.#state.entry(offset);
+    if (entry?.kind !== "post") {
+      throw new WhalesongError("not_found", `stream: there is no post ${JSON.stringify(id)}`, {
+        field: "stream",
+      });
+    }
+    const root = entry.reply?.root ?? entry.offset;
+    return { kind: "thread", root, name: `thread:${this.#state.positions.id(root)}`, filter };
+  }
+
+  /** Begins to deliver: catch-up from the subscription's position, then live. */
+  open(subscription: Subscription): void {
+    this.#subscriptions.add(subscription);
+    this.#catchUp.add(subscription);
+  }
+
+  /** Goes on catching up: its session has room again. */
+  resume(subscription: Subscription): void {
+    this.#catchUp.add(subscription);
+  }
+
+  close(subscription: Subscription): void {
+    subscription.state = "closed";
+    this.#interest.detach(subscription);
+    this.#subscriptions.delete(subscription);
+  }
+
+  /** A page of a stream. Send it once all up to its `applied` is durable. */
+  read(request: PageRequest): Page {
+    this.#state.refresh();
+    return this.#pages.read(request);
+  }
+
+  /** Tells quiet live subscriptions how far they are, so that their cursors keep up with the head. */
+  async tick(): Promise<void> {
+    const reached = this.#fanOut.reached;
+    const mark = markDelivery(this.#state, "cursor", reached);
+    let done = 0;
+    for (const subscription of [...this.#subscriptions]) {
+      if (subscription.state === "live" && subscription.told < reached) {
+        const isQuiet = this.#toldBefore.get(subscription) === subscription.told;
+        this.#toldBefore.set(subscription, subscription.told);
+        if (isQuiet) subscription.deliver(mark);
+      }
+      if (++done % tickStride === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Settles when all that was published so far has been handed to the sessions. */
+  settled(): Promise<void> {
+    return this.#fanOut.settled();
+  }
+
+  get stats(): {
+    subscriptions: number;
+    catchingUp: number;
+    fanOutPending: number;
+    deliveredLive: number;
+    deliveredCatchUp: number;
+    interestBytes: number;
+  } {
+    return {
+      subscriptions: this.#subscriptions.size,
+      catchingUp: this.#catchUp.waiting,
+      fanOutPending: this.#fanOut.pending,
+      deliveredLive: this.#fanOut.delivered,
+      deliveredCatchUp: this.#catchUp.delivered,
+      interestBytes: this.#interest.bytes,
+    };
+  }
+}
+
+function checkFilter(name: StreamName, filter: Filter): void {
+  const wrong =
+    (filter.replies !== undefined && name.kind !== "home" && "replies") ||
+    (filter.from !== undefined && name.kind !== "mentions" && "from");
+  if (wrong !== false) {
+    throw new WhalesongError("bad_request", `filter.${wrong}: does not concern the stream ${name.kind}`, {
+      field: `filter.${wrong}`,
+    });
+  }
+}

@@ -1,0 +1,89 @@
+/* Subscription: a session's live attachment to a stream.
+ *
+ *   catching up ──reached the head──> live ──outbox dropped──> catching up
+ *         └──────────────── closed <──────┘
+ *
+ * `position` is the one truth about where it stands: every entry of the stream up to it has been handed to the session,
+ * none after it. Live delivery skips a subscription whose position is not before the entry, so an entry that reaches it by
+ * two topics, or by catch-up and live delivery both, is handed over once. */
+
+import type { Offset } from "../state/index.ts";
+import type { Delivery, EventEncoder, Frame } from "./delivery.ts";
+import type { MergeAfter } from "./merge.ts";
+import { Recent } from "./recent.ts";
+import type { Stream } from "./stream.ts";
+
+/** Where a subscription's frames go: a session. */
+export interface Sink {
+  readonly encoder: EventEncoder;
+  /** Queues a frame. */
+  send(frame: Frame): void;
+  /** Whether catch-up may go on: little enough is queued. */
+  readonly hasRoom: boolean;
+  /** Writes what is queued to the connection. */
+  flush(): void;
+}
+
+export class Subscription {
+  /** Its number on the wire. */
+  readonly number: number;
+  readonly stream: Stream;
+  readonly sink: Sink;
+  position: Offset;
+  state: "catching up" | "live" | "closed" = "catching up";
+  /** Its node in the interest index; 0 while it has none. */
+  node = 0;
+  /** The offset of the last event of any kind sent, `cursor` events included. */
+  told: Offset;
+  /** Catch-up has it in hand: it waits for its turn, or for what was read to be durable. */
+  isQueued = false;
+  /** A merge that catch-up has begun, and the offset it goes up to. */
+  round: { merge: MergeAfter; upTo: Offset } | undefined = undefined;
+  #recent: Recent | undefined = undefined;
+  /** Live frames that wait until what catch-up has read before them is durable. */
+  #held: Frame[] | undefined = undefined;
+
+  constructor(number: number, stream: Stream, sink: Sink, position: Offset) {
+    this.number = number;
+    this.stream = stream;
+    this.sink = sink;
+    this.position = position;
+    this.told = position;
+  }
+
+  get recent(): Recent {
+    return (this.#recent ??= new Recent());
+  }
+
+  /** Hands an event over; its offset becomes the position. */
+  deliver(delivery: Delivery): void {
+    const frame = delivery.frame(this.sink.encoder, this.number);
+    this.position = frame.offset;
+    this.told = frame.offset;
+    if (this.#held === undefined) this.sink.send(frame);
+    else this.#held.push(frame);
+  }
+
+  /** From now on `deliver` keeps frames back. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** Sends what was kept back. */
+  release(): void {
+    const held = this.#held;
+    this.#held = undefined;
+    if (held !== undefined && this.state !== "closed") for (const frame of held) this.sink.send(frame);
+  }
+
+  /** Goes back to `position`: what was handed over after it was dropped before it was written. */
+  fallBack(position: Offset): void {
+    if (this.state === "closed") return;
+    this.state = "catching up";
+    this.position = Math.min(this.position, position);
+    this.told = this.position;
+    this.round = undefined;
+    this.#recent = undefined;
+    this.#held = undefined;
+  }
+}
