@@ -4,6 +4,7 @@
  * When a session stands, streams are asked for again first, each from where it was, then the unanswered requests,
  * under their old ids. Every operation can be repeated: a post carries a key. */
 
+import { WhalesongError } from "../../protocol/errors.ts";
 import type { FieldsOf, Op, ResultOf, StreamEvent } from "../../protocol/schemas.ts";
 import {
   Connection,
@@ -132,6 +133,11 @@ export class Engine implements ConnectionOwner {
     ) {
       const { sub, ...event } = frame;
       this.#subscriptions.event(sub, event as StreamEvent, bytes);
+    } else if (typeof frame.sub === "number" && frame.event === "end") {
+      this.#subscriptions.ended(
+        frame.sub,
+        errorOfFrame(frame) ?? new WhalesongError("internal", "the broker ended the stream"),
+      );
     } else if (typeof frame.id === "number") {
       this.#requests.answer(frame.id, frame.ok, errorOfFrame(frame));
     } else {

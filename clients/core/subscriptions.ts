@@ -107,6 +107,15 @@ export class Subscriptions implements SubscriptionOwner {
     else if (subscription.isFull) this.#pause();
   }
 
+  /** The broker has ended subscription number `sub` by itself. */
+  ended(sub: number, error: WhalesongError): void {
+    const subscription = this.#numbers.get(sub);
+    if (subscription === undefined || subscription === "retired" || this.#session === undefined) return;
+    this.#numbers.delete(sub);
+    subscription.sub = undefined;
+    this.#refused(subscription, this.#session, error);
+  }
+
   /** A request waits for its answer: the socket must be read. */
   requestAdded(): void {
     this.#unpause();
@@ -161,8 +170,12 @@ export class Subscriptions implements SubscriptionOwner {
     const { from, ...request } = subscription.request;
     const start = subscription.position ?? from;
     session.subscribe({ ...request, sub, ...(start !== undefined && { from: start }) }, (result, error) => {
-      if (this.#session !== session || subscription.sub !== sub) return;
-      if (result !== undefined) {
+      if (this.#session !== session) return;
+      if (subscription.sub !== sub) {
+        // The loop left while the broker was being asked.
+        if (result === undefined) this.#numbers.delete(sub);
+        else this.#unsubscribe(sub, session);
+      } else if (result !== undefined) {
         subscription.begin(result.cursor);
         if (subscription.finishedCursor !== undefined) this.finished(subscription);
       } else {
@@ -192,13 +205,18 @@ export class Subscriptions implements SubscriptionOwner {
     }
   }
 
-  /** Tells the broker to stop, and keeps the number until it has. */
+  /** Gives the subscription's number back: the broker is told to stop, and the number is free when it has. */
   #giveBack(subscription: Subscription): void {
-    const { sub } = subscription;
+    const { sub, state } = subscription;
     const session = this.#session;
     subscription.sub = undefined;
     if (sub === undefined || session === undefined) return;
     this.#numbers.set(sub, "retired");
+    // Answers may overtake each other, and so could an unsubscribe its subscribe: that one is waited for.
+    if (state !== "asking") this.#unsubscribe(sub, session);
+  }
+
+  #unsubscribe(sub: number, session: SubscriptionSession): void {
     session.unsubscribe(sub, () => {
       if (this.#session === session) this.#numbers.delete(sub);
     });

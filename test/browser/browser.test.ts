@@ -168,7 +168,7 @@ async function openPage(
   return page;
 }
 
-async function startBroker(t: Test): Promise<{ url: string; restart(): Promise<void> }> {
+async function startBroker(t: Test): Promise<{ url: string; restart: () => Promise<void> }> {
   const data = await mkdtemp(join(tmpdir(), "whalesong-browser-"));
   let broker = await Broker.start({ port: 0, data });
   const { url } = broker;

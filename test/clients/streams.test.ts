@@ -126,12 +126,12 @@ await tap.test("ack: manual acknowledges what the user says, never back", async 
 
 const waysToStop: Record<
   string,
-  (it: { stream: Stream; abort: () => void; end: () => Promise<void> }) => unknown
+  (it: { stream: Stream; abort: () => void; closeClient: () => Promise<void> }) => unknown
 > = {
   "stream.close()": ({ stream }) => stream.close(),
   "stream.return()": ({ stream }) => stream.return(),
   "the stream's signal": ({ abort }) => abort(),
-  "client.close()": ({ end }) => end(),
+  "client.close()": ({ closeClient }) => closeClient(),
   "await using": ({ stream }) => stream[Symbol.asyncDispose](),
 };
 for (const [name, stop] of Object.entries(waysToStop)) {
@@ -150,7 +150,7 @@ for (const [name, stop] of Object.entries(waysToStop)) {
         }
       })();
       t.match(await peer.expect("ack"), { cursor: "e1-1" });
-      await stop({ stream, abort: () => aborter.abort(), end: () => me.close() });
+      await stop({ stream, abort: () => aborter.abort(), closeClient: () => me.close() });
       await loop;
       t.same(seen, ["e1-1"]);
       t.match(await peer.expect("unsubscribe"), { sub: 1 });
@@ -162,9 +162,46 @@ for (const [name, stop] of Object.entries(waysToStop)) {
 await tap.test("an aborted signal makes a stream that has ended", async (t) => {
   const { me, peer } = await startSession(t);
   for await (const _ of me.stream("home", { signal: AbortSignal.abort() })) t.fail("no event was expected");
-  await peer.expect("subscribe");
+  await peer.agree();
   await peer.expect("unsubscribe");
 });
+
+await tap.test(
+  "a stream left while the broker is asked is unsubscribed once it has agreed, not before",
+  async (t) => {
+    const { me, peer } = await startSession(t);
+    me.stream("home").close();
+    const refused = me.stream("nonsense");
+    refused.close();
+    const asked = await peer.expect("subscribe");
+    peer.refuse(await peer.expect("subscribe"), "bad_request", false);
+    await peer.settled();
+    t.same(peer.left, [], "an unsubscribe could overtake its subscribe in the broker");
+    peer.ok(asked, { sub: 1, stream: "home", cursor: "e1-0" });
+    t.match(await peer.expect("unsubscribe"), { sub: 1 });
+    me.stream("mentions");
+    t.match(await peer.agree(), { sub: 2 }, "the refused one's number is free");
+    t.same(await refused.next(), { done: true, value: undefined });
+  },
+);
+
+await tap.test(
+  "a stream that the broker ends is thrown out of, or asked for again when that may mend",
+  async (t) => {
+    const { me, peer } = await startSession(t, { random: () => 0 });
+    const home = me.stream("home");
+    const mentions = me.stream("mentions");
+    await peer.agree();
+    await peer.agree();
+    peer.send({ sub: 1, ...post(1) }, { sub: 2, ...post(1) });
+    peer.send({ sub: 1, ...end("cursor_too_old") }, { sub: 2, ...end("unavailable") });
+    t.match(await peer.agree(), { stream: "mentions", sub: 1, from: "e1-1" });
+    t.equal((await nextEvent(home)).cursor, "e1-1");
+    await t.rejects(home.next(), { name: "WhalesongError", code: "cursor_too_old" });
+    peer.send({ sub: 1, ...post(2) });
+    t.same(await nextCursors(mentions, 2), ["e1-1", "e1-2"]);
+  },
+);
 
 await tap.test("a number is used again only after the broker has let it go", async (t) => {
   const { me, peer } = await startSession(t);
@@ -230,3 +267,7 @@ await tap.test("an exception in the loop's body passes through, and unsubscribes
   );
   await peer.expect("unsubscribe");
 });
+
+function end(code: string): object {
+  return { event: "end", error: { code, message: "scripted", retryable: true } };
+}
