@@ -128,6 +128,17 @@ export class Session implements Sink {
     this.#setPrincipal(principal);
   }
 
+  /** Makes the session ready once its credentials are accepted; what is sent meanwhile waits. Refused ones close it. */
+  async greetWith(authenticating: Promise<Principal>, device: string | undefined): Promise<void> {
+    this.#greeting = authenticating.catch(() => {}).finally(() => (this.#greeting = undefined));
+    try {
+      this.greet(await authenticating, device);
+    } catch (error) {
+      this.#answerError(null, error);
+      this.close("unauthenticated", (error as Error).message);
+    }
+  }
+
   /** Opens a subscription; its first events come after the answer. @throws WhalesongError */
   async subscribe(fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
     return this.#subscribe(fields);

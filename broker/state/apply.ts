@@ -229,9 +229,8 @@ function applyTrim(state: State, offset: Offset, command: Of<"trim">): Outcome {
     if (entry !== undefined) forget(state, entry);
   }
   state.publishKeys.expire(command.at - publishKeyLifeMs, command.most);
-  if (floor === before) return { offset, answer: offset };
   state.setFloor(floor);
-  return happened(state, { kind: "trim", offset, at: command.at, author: 0, floor });
+  return { offset, answer: offset };
 }
 
 /** Removes an entry and all that is filed under its offset. Follows stay: they are state, not history. */

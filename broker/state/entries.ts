@@ -8,7 +8,6 @@
  *         follow    target u32
  *         unfollow  target u32
  *         user      (a user's first use)
- *         trim      floor u48
  *
  *   content = msgpack [text, mentions: user[], tags: string[], data?]; absent once deleted.
  *
@@ -69,13 +68,9 @@ export interface FollowEntry extends EntryBase {
 export interface UserEntry extends EntryBase {
   kind: "user";
 }
-export interface TrimEntry extends EntryBase {
-  kind: "trim";
-  floor: Offset;
-}
-export type Entry = PostEntry | RepostEntry | DeleteEntry | FollowEntry | UserEntry | TrimEntry;
+export type Entry = PostEntry | RepostEntry | DeleteEntry | FollowEntry | UserEntry;
 
-const kinds = ["post", "repost", "delete", "follow", "unfollow", "user", "trim"] as const;
+const kinds = ["post", "repost", "delete", "follow", "unfollow", "user"] as const;
 const kindNumbers = Object.fromEntries(kinds.map((kind, number) => [kind, number])) as Record<
   Entry["kind"],
   number
@@ -154,11 +149,6 @@ function tailOf(entry: Entry): Buffer {
       bytes.writeUInt32BE(entry.target, 0);
       return bytes;
     }
-    case "trim": {
-      const bytes = Buffer.allocUnsafe(6);
-      writeU48(bytes, 0, entry.floor);
-      return bytes;
-    }
     case "user":
       return none;
   }
@@ -212,8 +202,6 @@ export function decodeEntry(offset: Offset, bytes: Buffer): Entry {
       return { kind, offset, at, author, target: bytes.readUInt32BE(headBytes) };
     case "user":
       return { kind, offset, at, author };
-    case "trim":
-      return { kind, offset, at, author, floor: readU48(bytes, headBytes) };
     default:
       throw new Error(`entry ${offset} is of the unknown kind ${bytes[0]}: the store is damaged`);
   }

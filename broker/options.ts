@@ -1,0 +1,278 @@
+/* Options: what can be set, its default, its flag and its variable.
+ *
+ * Flags beat variables beat the config file beat the defaults. Everything is checked before anything is opened. */
+
+import type { Command } from "commander";
+import { InvalidArgumentError, Option } from "commander";
+import { readFileSync } from "node:fs";
+import { BlockList, isIP } from "node:net";
+
+import { type LogLevel, logLevels } from "./logger.ts";
+
+/** How to run a broker. All fields are optional when it is embedded: see `defaults`. */
+export interface BrokerOptions {
+  /** The address to listen on. Without `authSecret` or `jwks` it must be a loopback address. */
+  host: string;
+  /** The TCP port; 0 takes a free one. */
+  port: number;
+  /** The data folder; made when missing. */
+  data: string;
+  /** The secret that HS256 tokens are signed with, 32 bytes at least. */
+  authSecret: string | undefined;
+  /** A URL or a file with the public keys (JWKS) that RS256, ES256 or EdDSA tokens are signed with. */
+  jwks: string | undefined;
+  /** The `iss` that tokens must have. */
+  issuer: string | undefined;
+  /** The `aud` that tokens must have. */
+  audience: string | undefined;
+  logLevel: LogLevel;
+  /** This node's name, told to clients. */
+  node: string;
+  /** Entries older than this are removed, in ms. Kept for ever when undefined. */
+  retainAgeMs: number | undefined;
+  /** How many of the newest entries are kept. All when undefined. */
+  retainCount: number | undefined;
+  /** Bytes of the store past which publishes are refused with `storage_full`. */
+  maxStoreBytes: number | undefined;
+  /** Bytes that must stay free on the disk. */
+  minFreeBytes: number;
+  /** Commands a second for one user, and at once. */
+  userRate: number;
+  userBurst: number;
+  /** Requests a second on one connection, and at once. */
+  connectionRate: number;
+  connectionBurst: number;
+  /** How long a connection may take to say hello, in ms. */
+  helloTimeoutMs: number;
+  /** How long a connection may take nothing of what it is sent, in ms. */
+  noProgressMs: number;
+  /** How often connections are pinged, in ms. */
+  pingMs: number;
+  /** How often quiet streams are told their cursor, in ms. */
+  cursorMs: number;
+  /** Over how long a stop spreads its goodbyes, in ms. */
+  drainMs: number;
+  /** Origins of browser pages that may use the broker besides its own; `*` is any. */
+  corsOrigins: string[];
+}
+
+export const defaults: BrokerOptions = {
+  host: "127.0.0.1",
+  port: 5252,
+  data: "./data",
+  authSecret: undefined,
+  jwks: undefined,
+  issuer: undefined,
+  audience: undefined,
+  logLevel: "info",
+  node: "whalesong",
+  retainAgeMs: undefined,
+  retainCount: undefined,
+  maxStoreBytes: undefined,
+  minFreeBytes: 67_108_864,
+  userRate: 50,
+  userBurst: 500,
+  connectionRate: 500,
+  connectionBurst: 2_000,
+  helloTimeoutMs: 10_000,
+  noProgressMs: 60_000,
+  pingMs: 30_000,
+  cursorMs: 15_000,
+  drainMs: 5_000,
+  corsOrigins: [],
+};
+
+/** An option that cannot be used; the message names it and the mend. */
+export class OptionsError extends Error {
+  override readonly name = "OptionsError";
+}
+
+/** Completes and checks options. @throws OptionsError */
+export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
+  const options: BrokerOptions = { ...defaults };
+  for (const [name, value] of Object.entries(given)) {
+    if (!(name in defaults)) throw new OptionsError(`${name}: there is no such option`);
+    if (value !== undefined) Object.assign(options, { [name]: value });
+  }
+  if (options.authSecret !== undefined && options.jwks !== undefined) {
+    throw new OptionsError("authSecret, jwks: tokens are checked by one or the other, not both");
+  }
+  if (isOpenMode(options) && !isLoopback(options.host)) {
+    throw new OptionsError(
+      `host: ${options.host} is not a loopback address, and without --auth-secret or --jwks whoever connects says who they are; ` +
+        "set one of them, or listen on 127.0.0.1",
+    );
+  }
+  return options;
+}
+
+/** Without a way to check tokens whoever connects says who they are. */
+export function isOpenMode(options: Pick<BrokerOptions, "authSecret" | "jwks">): boolean {
+  return options.authSecret === undefined && options.jwks === undefined;
+}
+
+const loopback = new BlockList();
+loopback.addSubnet("127.0.0.0", 8, "ipv4");
+loopback.addAddress("::1", "ipv6");
+
+function isLoopback(host: string): boolean {
+  const family = isIP(host);
+  return family === 0 ? host === "localhost" : loopback.check(host, family === 6 ? "ipv6" : "ipv4");
+}
+
+const durations: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const sizes: Record<string, number> = {
+  "": 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  t: 1e12,
+  ki: 2 ** 10,
+  mi: 2 ** 20,
+  gi: 2 ** 30,
+  ti: 2 ** 40,
+};
+
+/** `90s`, `12h`, `30d` as ms. */
+export function parseDuration(text: string): number {
+  const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim());
+  if (parts === null)
+    throw new InvalidArgumentError("a duration is a number and ms, s, m, h or d, like 90s or 30d.");
+  return Number(parts[1]) * durations[parts[2]!]!;
+}
+
+/** `500000`, `64MiB`, `10G` as bytes. */
+export function parseBytes(text: string): number {
+  const parts = /^(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?$/i.exec(text.trim());
+  const unit = parts === null ? undefined : sizes[parts[2]!.toLowerCase()];
+  if (parts === null || unit === undefined)
+    throw new InvalidArgumentError("a size is a number of bytes, or with a unit, like 64MiB or 10G.");
+  return Math.round(Number(parts[1]) * unit);
+}
+
+function parseCount(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
+  return Number(text);
+}
+
+function parsePort(text: string): number {
+  const port = parseCount(text);
+  if (port > 65_535) throw new InvalidArgumentError("a port is a number from 0 to 65535.");
+  return port;
+}
+
+/** The flags of `serve`. */
+const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (value: string) => unknown][] = [
+  ["host", "--host <address>", "address to listen on"],
+  ["port", "--port <number>", "port to listen on; 0 takes a free one", parsePort],
+  ["data", "--data <folder>", "data folder"],
+  ["authSecret", "--auth-secret <secret>", "secret of HS256 tokens, 32 bytes at least"],
+  ["jwks", "--jwks <url or file>", "public keys of RS256, ES256 or EdDSA tokens"],
+  ["issuer", "--issuer <iss>", "the iss that tokens must have"],
+  ["audience", "--audience <aud>", "the aud that tokens must have"],
+  ["logLevel", "--log-level <level>", logLevels.join(", ")],
+  ["node", "--node <name>", "this node's name"],
+  [
+    "retainAgeMs",
+    "--retain-age <duration>",
+    "remove entries older than this, like 30d (default: keep all)",
+    parseDuration,
+  ],
+  ["retainCount", "--retain-count <number>", "keep the newest so many entries (default: all)", parseCount],
+  [
+    "maxStoreBytes",
+    "--max-store-bytes <size>",
+    "refuse publishes past this size, like 50GiB (default: the disk)",
+    parseBytes,
+  ],
+  ["minFreeBytes", "--min-free-bytes <size>", "leave so much of the disk free", parseBytes],
+  ["userRate", "--user-rate <number>", "commands a second for one user", parseCount],
+  ["userBurst", "--user-burst <number>", "commands at once for one user", parseCount],
+  ["connectionRate", "--connection-rate <number>", "requests a second on one connection", parseCount],
+  ["connectionBurst", "--connection-burst <number>", "requests at once on one connection", parseCount],
+  ["helloTimeoutMs", "--hello-timeout <duration>", "time to say hello", parseDuration],
+  [
+    "noProgressMs",
+    "--no-progress <duration>",
+    "close a connection that takes nothing for so long",
+    parseDuration,
+  ],
+  ["pingMs", "--ping <duration>", "how often connections are pinged", parseDuration],
+  ["cursorMs", "--cursor-every <duration>", "how often quiet streams are told their cursor", parseDuration],
+  ["drainMs", "--drain <duration>", "spread goodbyes over so long when stopping", parseDuration],
+  [
+    "corsOrigins",
+    "--cors-origin <origins>",
+    "origins of pages that may connect, by commas; * is any",
+    (text) => text.split(","),
+  ],
+];
+
+/** Adds the flags of `serve`, each with its variable `WHALESONG_…`, and `--config`. */
+export function addServeOptions(command: Command): Command {
+  for (const [name, flag, text, parse] of flags) {
+    const option = new Option(flag, text).env(variableOf(flag));
+    option.attributeName = () => name;
+    if (parse !== undefined) option.argParser(parse);
+    if (name === "logLevel") option.choices([...logLevels]);
+    const preset = defaults[name];
+    if (preset !== undefined && !Array.isArray(preset)) option.default(preset, describe(name, preset));
+    command.addOption(option);
+  }
+  return command.addOption(
+    new Option(
+      "--config <file>",
+      'JSON file with the flags\' names as keys, e.g. {"port": 5252, "retain-age": "30d"}',
+    ).env("WHALESONG_CONFIG"),
+  );
+}
+
+/** The options of a parsed `serve`: flags, variables, the config file, defaults. @throws OptionsError */
+export function readServeOptions(command: Command): BrokerOptions {
+  const config = command.getOptionValue("config") as string | undefined;
+  const chosen: Partial<BrokerOptions> = config === undefined ? {} : readConfig(config);
+  for (const [name] of flags) {
+    const source = command.getOptionValueSource(name);
+    if (source === undefined || source === "default") continue;
+    Object.assign(chosen, { [name]: command.getOptionValue(name) as unknown });
+  }
+  return checkOptions(chosen);
+}
+
+function readConfig(file: string): Partial<BrokerOptions> {
+  let values: Record<string, unknown>;
+  try {
+    values = JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
+  } catch (cause) {
+    throw new OptionsError(`config ${file}: ${(cause as Error).message}`, { cause });
+  }
+  const options: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(values)) {
+    const known = flags.find(([, flag]) => longName(flag) === key);
+    if (known === undefined)
+      throw new OptionsError(`config ${file}: there is no option ${JSON.stringify(key)}`);
+    const [name, , , parse] = known;
+    const text = Array.isArray(value) ? value.join(",") : String(value);
+    try {
+      options[name] = parse === undefined ? text : parse(text);
+    } catch (cause) {
+      throw new OptionsError(`config ${file}: ${key}: ${(cause as Error).message}`, { cause });
+    }
+    if (name === "logLevel" && !logLevels.includes(text as LogLevel)) {
+      throw new OptionsError(`config ${file}: log-level: one of ${logLevels.join(", ")}`);
+    }
+  }
+  return options as Partial<BrokerOptions>;
+}
+
+function longName(flag: string): string {
+  return flag.split(" ")[0]!.slice(2);
+}
+
+function variableOf(flag: string): string {
+  return `WHALESONG_${longName(flag).toUpperCase().replaceAll("-", "_")}`;
+}
+
+function describe(name: keyof BrokerOptions, value: unknown): string {
+  return name.endsWith("Ms") ? `${Number(value) / 1000}s` : String(value);
+}

@@ -1,0 +1,222 @@
+/* WebSocket transport: sockets to sessions.
+ *
+ * `ws` does the handshake and reads; what is sent are ready frames, written to the socket that the upgrade handed over.
+ * Handlers are shared functions and all of a client's state hangs on its socket object: an idle connection must be small.
+ * No policy here: who may do what is the session's. */
+
+import type { IncomingMessage, Server } from "node:http";
+import type { Socket } from "node:net";
+import { WebSocket, WebSocketServer } from "ws";
+
+import { WhalesongError, closeCodes, decode, limits, subprotocols } from "../../protocol/index.ts";
+import type { Authenticator, Connection, MessageEncoder, Session, Sessions } from "../sessions/index.ts";
+import { encoders, pingFrame } from "./websocket-frames.ts";
+
+const path = "/v1/ws";
+/** Chunks up to so many bytes together are copied into one buffer: cheaper than a vector of small writes. */
+const joinedBytes = 16_384;
+
+export interface WebSocketParts {
+  server: Server;
+  sessions: Sessions;
+  authenticator: Authenticator;
+  /** Pages of other origins that may connect; `*` is any. Clients that are no browser send no origin. */
+  corsOrigins: string[];
+  onFault: (error: unknown) => void;
+}
+
+/** A client's socket: `ws` reads from it, its session writes through it. */
+class ClientSocket extends WebSocket implements Connection {
+  raw!: Socket;
+  session!: Session;
+  encoder: MessageEncoder = encoders.json;
+  /** Something came since the last ping. */
+  isAlive = true;
+
+  // `ws` has a property of this name too, which is not counted in what is written past it.
+  get bufferedBytes(): number {
+    return this.raw.writableLength;
+  }
+
+  write(chunks: Buffer[]): void {
+    const { raw } = this;
+    if (!raw.writable) return;
+    if (chunks.length === 1) {
+      raw.write(chunks[0]!);
+      return;
+    }
+    let bytes = 0;
+    for (const chunk of chunks) bytes += chunk.length;
+    if (bytes === 0) return;
+    if (bytes <= joinedBytes) {
+      raw.write(Buffer.concat(chunks, bytes));
+      return;
+    }
+    raw.cork();
+    for (const chunk of chunks) raw.write(chunk);
+    raw.uncork();
+  }
+
+  onDrain(callback: () => void): void {
+    this.raw.on("drain", callback);
+  }
+
+  setReading(reading: boolean): void {
+    if (this.readyState !== WebSocket.OPEN) return;
+    if (reading) this.resume();
+    else this.pause();
+  }
+
+  override close(code?: number, reason?: string | Buffer): void {
+    super.close(code, typeof reason === "string" ? shortened(reason) : reason);
+  }
+}
+
+export class WebSocketTransport {
+  readonly #parts: WebSocketParts;
+  readonly #sockets = new Set<ClientSocket>();
+  readonly #acceptor = new WebSocketServer<typeof ClientSocket>({
+    noServer: true,
+    WebSocket: ClientSocket,
+    clientTracking: false,
+    maxPayload: limits.frameBytes,
+    perMessageDeflate: false,
+    handleProtocols: firstServed,
+  });
+
+  constructor(parts: WebSocketParts) {
+    this.#parts = parts;
+    parts.server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
+      socket.on("error", () => socket.destroy());
+      this.#upgrade(request, socket, head);
+    });
+  }
+
+  /** Pings every client and ends those that answered nothing since the last time. Called every half minute or so. */
+  ping(): void {
+    for (const socket of this.#sockets) {
+      if (!socket.isAlive) {
+        socket.close(closeCodes.idle_timeout, "no answer to a ping");
+        socket.terminate();
+        continue;
+      }
+      socket.isAlive = false;
+      if (socket.bufferedBytes === 0) socket.write([pingFrame]);
+      else socket.isAlive = true; // the ping would only queue; whether it reads at all is the session's to judge
+    }
+  }
+
+  /** Ends what is left of the connections. */
+  terminate(): void {
+    for (const socket of this.#sockets) socket.terminate();
+  }
+
+  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const url = URL.canParse(request.url ?? "", "http://broker")
+      ? new URL(request.url ?? "", "http://broker")
+      : undefined;
+    if (url?.pathname !== path) {
+      refuse(socket, 404, `WebSockets are served at ${path}`);
+      return;
+    }
+    const { origin } = request.headers;
+    if (origin !== undefined && !this.#mayConnect(origin, request.headers.host)) {
+      refuse(socket, 403, `pages of ${origin} may not connect; allow them with --cors-origin`);
+      return;
+    }
+    const offered = request.headers["sec-websocket-protocol"];
+    if (
+      offered !== undefined &&
+      firstServed(new Set(offered.split(",").map((name) => name.trim()))) === false
+    ) {
+      refuse(socket, 400, `subprotocols served: ${Object.values(subprotocols).join(", ")}`);
+      return;
+    }
+    this.#acceptor.handleUpgrade(request, socket, head, (client) =>
+      this.#accept(client, socket, request, url),
+    );
+  }
+
+  /** In open mode a page of any origin could act as anyone on the machine of whoever opens it. */
+  #mayConnect(origin: string, host: string | undefined): boolean {
+    const { corsOrigins } = this.#parts;
+    if (corsOrigins.includes("*") || corsOrigins.includes(origin)) return true;
+    return URL.canParse(origin) && new URL(origin).host === host;
+  }
+
+  #accept(client: ClientSocket, socket: Socket, request: IncomingMessage, url: URL): void {
+    client.raw = socket;
+    client.encoder = client.protocol === subprotocols.msgpack ? encoders.msgpack : encoders.json;
+    client.session = this.#parts.sessions.open(client);
+    this.#sockets.add(client);
+    client.on("message", onMessage);
+    client.on("pong", onPong);
+    client.on("error", onError);
+    client.on("close", () => {
+      this.#sockets.delete(client);
+      client.session.closed();
+    });
+    this.#authenticate(client, request, url);
+  }
+
+  /** Credentials that come with the upgrade make the session ready without a hello. */
+  #authenticate(client: ClientSocket, request: IncomingMessage, url: URL): void {
+    const { authenticator, onFault } = this.#parts;
+    const token = bearer(request.headers.authorization) ?? url.searchParams.get("token") ?? undefined;
+    const user = url.searchParams.get("user") ?? undefined;
+    if (token === undefined && (user === undefined || !authenticator.isOpen)) return;
+    const device = url.searchParams.get("device") ?? undefined;
+    client.session.greetWith(authenticator.authenticate({ token, user }), device).catch(onFault);
+  }
+}
+
+function onMessage(this: WebSocket, data: WebSocket.RawData, isBinary: boolean): void {
+  const client = this as ClientSocket;
+  client.isAlive = true;
+  let frame: unknown;
+  try {
+    const bytes = data as Buffer; // `ws` hands over one Buffer unless told otherwise
+    frame = decode(
+      client.encoder === encoders.msgpack ? "msgpack" : "json",
+      isBinary ? bytes : bytes.toString(),
+    );
+  } catch (error) {
+    client.session.receiveBad(error as WhalesongError);
+    return;
+  }
+  client.session.receive(frame);
+}
+
+function onPong(this: WebSocket): void {
+  (this as ClientSocket).isAlive = true;
+}
+
+/** `ws` closes by itself on a frame that breaks the protocol or is too large (1002, 1007, 1009); `close` follows. */
+function onError(): void {}
+
+function firstServed(offered: Set<string>): string | false {
+  for (const name of offered) if (name === subprotocols.json || name === subprotocols.msgpack) return name;
+  return false;
+}
+
+function bearer(header: string | undefined): string | undefined {
+  return header === undefined ? undefined : /^Bearer +(\S+)$/i.exec(header)?.[1];
+}
+
+function refuse(socket: Socket, status: number, message: string): void {
+  const body = JSON.stringify({
+    error: { code: status === 404 ? "not_found" : "forbidden", message, retryable: false },
+  });
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+/** A close frame's reason has 123 bytes at most. */
+function shortened(reason: string): Buffer {
+  const bytes = Buffer.from(reason);
+  if (bytes.length <= 123) return bytes;
+  let end = 123;
+  while ((bytes[end]! & 0xc0) === 0x80) end--;
+  return bytes.subarray(0, end);
+}
