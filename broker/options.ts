@@ -26,6 +26,11 @@ export interface BrokerOptions {
   /** The `aud` that tokens must have. */
   audience: string | undefined;
   logLevel: LogLevel;
+  /**
+   * `always`: commands are answered and delivered once they are on disk. `periodic`: once they are committed; a power cut
+   * may lose the last moments, and the epoch changes after an unclean stop, so that no cursor lies.
+   */
+  sync: "always" | "periodic";
   /** This node's name, told to clients. */
   node: string;
   /** Entries older than this are removed, in ms. Kept for ever when undefined. */
@@ -65,6 +70,7 @@ export const defaults: BrokerOptions = {
   issuer: undefined,
   audience: undefined,
   logLevel: "info",
+  sync: "always",
   node: "whalesong",
   retainAgeMs: undefined,
   retainCount: undefined,
@@ -161,6 +167,11 @@ function parsePort(text: string): number {
   return port;
 }
 
+const choicesOf: Partial<Record<keyof BrokerOptions, string[]>> = {
+  logLevel: [...logLevels],
+  sync: ["always", "periodic"],
+};
+
 /** The flags of `serve`. */
 const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (value: string) => unknown][] = [
   ["host", "--host <address>", "address to listen on"],
@@ -171,6 +182,7 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
   ["issuer", "--issuer <iss>", "the iss that tokens must have"],
   ["audience", "--audience <aud>", "the aud that tokens must have"],
   ["logLevel", "--log-level <level>", logLevels.join(", ")],
+  ["sync", "--sync <mode>", "answer when on disk (always), or when committed (periodic)"],
   ["node", "--node <name>", "this node's name"],
   [
     "retainAgeMs",
@@ -214,7 +226,8 @@ export function addServeOptions(command: Command): Command {
     const option = new Option(flag, text).env(variableOf(flag));
     option.attributeName = () => name;
     if (parse !== undefined) option.argParser(parse);
-    if (name === "logLevel") option.choices([...logLevels]);
+    const choices = choicesOf[name];
+    if (choices !== undefined) option.choices(choices);
     const preset = defaults[name];
     if (preset !== undefined && !Array.isArray(preset)) option.default(preset, describe(name, preset));
     command.addOption(option);
@@ -258,11 +271,14 @@ function readConfig(file: string): Partial<BrokerOptions> {
     } catch (cause) {
       throw new OptionsError(`config ${file}: ${key}: ${(cause as Error).message}`, { cause });
     }
-    if (name === "logLevel" && !logLevels.includes(text as LogLevel)) {
-      throw new OptionsError(`config ${file}: log-level: one of ${logLevels.join(", ")}`);
+    const choices = choicesOf[name];
+    if (choices !== undefined && !choices.includes(text)) {
+      throw new OptionsError(
+        `config ${file}: ${key}: one of ${choices.join(", ")}; got ${JSON.stringify(text)}`,
+      );
     }
   }
-  return options as Partial<BrokerOptions>;
+  return options;
 }
 
 function longName(flag: string): string {

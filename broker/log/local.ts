@@ -30,6 +30,8 @@ export interface LocalLogOptions {
   listener: EntryListener;
   /** ms since the Unix epoch. @default Date.now */
   now?: () => number;
+  /** Answer and deliver after the flush, or already after the commit. @default true */
+  isDurable?: boolean;
   /** Is the store at its configured size, or the disk nearly full? Then says so; commands but deletes and trims are refused. */
   fullness?: () => string | undefined;
   /** Hears of every failure to commit. */
@@ -125,7 +127,7 @@ export class LocalLog implements Log {
     }
     this.#next();
     try {
-      await flushed;
+      if (this.#options.isDurable ?? true) await flushed;
     } catch (error) {
       this.#fail(batch, error);
       this.#flushed();

@@ -61,7 +61,7 @@ export class Operations {
     principal: Principal,
     device = defaultDevice,
   ): Promise<ResultOf<K>> {
-    return (await this.#execute(request as RequestOf<StatelessOp>, principal, device)) as ResultOf<K>;
+    return (await this.#execute(request, principal, device)) as ResultOf<K>;
   }
 
   #execute(request: RequestOf<StatelessOp>, principal: Principal, device: string): Promise<object> {

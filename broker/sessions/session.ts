@@ -24,7 +24,7 @@ import {
 import { type CursorKey, type Offset, cursorKey } from "../state/index.ts";
 import { type Frame, type Sink, Subscription } from "../streams/index.ts";
 import type { Connection } from "./connection.ts";
-import { type StatelessOp, defaultDevice } from "./operations.ts";
+import { defaultDevice } from "./operations.ts";
 import { Outbox, outboxBytes } from "./outbox.ts";
 import { type Principal, actingUser } from "./principal.ts";
 import type { SessionServices } from "./sessions.ts";
@@ -228,7 +228,7 @@ export class Session implements Sink {
       case "ack":
         return this.#acknowledge(request);
       default:
-        return this.#services.operations.execute(request as RequestOf<StatelessOp>, principal, this.#device);
+        return this.#services.operations.execute(request, principal, this.#device);
     }
   }
 

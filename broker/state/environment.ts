@@ -129,11 +129,6 @@ export class Environment {
     return { usedBytes, fileBytes: (root.lastPageNumber + 1) * root.pageSize, tables };
   }
 
-  /** Copies a consistent snapshot into the folder `path`, without holding up writes. */
-  async backup(path: string): Promise<void> {
-    await this.#root.backup(path, true);
-  }
-
   async close(): Promise<void> {
     await this.#root.close();
   }

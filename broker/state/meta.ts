@@ -15,6 +15,8 @@ export interface Meta {
   format: number;
   /** Each epoch's name and the offset after which it began, oldest first; the last is the current one. */
   epochs: { name: string; after: Offset }[];
+  /** The broker that has it open, or had, answers commands before they are on disk. */
+  isAnsweringEarly: boolean;
   /** Entries at or below it are gone. */
   floor: Offset;
   /** The number the next new user gets. */

@@ -46,8 +46,13 @@ export class State {
   #meta: Meta;
   #head: Offset;
 
-  /** Opens the store in the folder `path`, or makes one. @throws FolderError when the folder cannot be used. */
-  static async open(path: string): Promise<State> {
+  /**
+   * Opens the store in the folder `path`, or makes one. @throws FolderError when the folder cannot be used.
+   *
+   * `isDurable` false says that commands will be answered before they are on disk. After an unclean stop of such a broker
+   * readers may hold cursors of entries that never were: the epoch changes, so that they are refused and not believed.
+   */
+  static async open(path: string, { isDurable = true } = {}): Promise<State> {
     const lock = await lockFolder(path);
     try {
       const environment = new Environment(path);
@@ -59,7 +64,7 @@ export class State {
             `use the broker that wrote it, or choose another folder with --data`,
         );
       }
-      return new State(environment, lock, meta);
+      return new State(environment, lock, await writeOpened(environment, meta, isDurable));
     } catch (error) {
       lock.release();
       throw error;
@@ -151,12 +156,10 @@ export class State {
     return this.#environment.size();
   }
 
-  backup(path: string): Promise<void> {
-    return this.#environment.backup(path);
-  }
-
   /** Waits for what is being written, then lets go of the folder. */
   async close(): Promise<void> {
+    if (this.#meta.isAnsweringEarly)
+      await writeMetaAlone(this.#environment, { ...this.#meta, isAnsweringEarly: false });
     await this.#environment.close();
     this.#lock.release();
   }
@@ -192,17 +195,30 @@ async function writeFirstMeta(environment: Environment): Promise<Meta> {
   const meta: Meta = {
     format: formatVersion,
     epochs: [{ name: newEpochName(), after: 0 }],
+    isAnsweringEarly: false,
     floor: 0,
     nextUser: 1,
     lastAt: 0,
   };
-  const { committed, flushed } = environment.transact(() => {
-    writeMeta(environment.tables.meta, meta);
-    writeApplied(environment.tables.meta, 0);
-  });
+  await writeMetaAlone(environment, meta);
+  return meta;
+}
+
+/** Notes how this run answers, and begins a new epoch after a run that answered early and did not end cleanly. */
+async function writeOpened(environment: Environment, before: Meta, isDurable: boolean): Promise<Meta> {
+  const meta: Meta = { ...before, isAnsweringEarly: !isDurable };
+  if (before.isAnsweringEarly) {
+    meta.epochs = [...before.epochs, { name: newEpochName(), after: readApplied(environment.tables.meta) }];
+  }
+  if (isDurable && !before.isAnsweringEarly) return meta;
+  await writeMetaAlone(environment, meta);
+  return meta;
+}
+
+async function writeMetaAlone(environment: Environment, meta: Meta): Promise<void> {
+  const { committed, flushed } = environment.transact(() => writeMeta(environment.tables.meta, meta));
   await committed;
   await flushed;
-  return meta;
 }
 
 /** Eight letters and digits, 40 random bits: not guessed, and not met twice. */

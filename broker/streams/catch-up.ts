@@ -11,7 +11,6 @@
  * What a step reads may reflect commands that are applied and not yet durable (an unfollow, a delete). So its page leaves
  * only once the state it was read from is durable; live frames that come meanwhile are held back behind it. */
 
-import type { StreamEvent } from "../../protocol/index.ts";
 import { type Entry, type FollowList, type Offset, type State, type UserNo } from "../state/index.ts";
 import type { Deliveries } from "./deliveries.ts";
 import { Delivery } from "./delivery.ts";
@@ -229,7 +228,7 @@ export class CatchUp {
 
 /** The event that tells a reader's position when no entry does. */
 export function markDelivery(state: State, event: "live" | "cursor", position: Offset): Delivery {
-  return new Delivery(position, { event, cursor: state.positions.cursor(position) } as StreamEvent, position);
+  return new Delivery(position, { event, cursor: state.positions.cursor(position) }, position);
 }
 
 /** Since when one reader follows each author, by user number: taken anew for each step, without clearing what was before. */

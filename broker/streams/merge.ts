@@ -67,7 +67,7 @@ export class MergeAfter {
       if (fetched.length === 0) {
         if (budget.lookups-- <= 0) return "paused";
         const { topic, bound } = this.#sources[source]!;
-        fetched.push(...this.#state.topics.after(topic, bound, this.#upTo, chunk).reverse());
+        fetched.push(...this.#state.topics.after(topic, bound, this.#upTo, chunk).toReversed());
         if (fetched.length === 0) this.#heap.pop();
         else {
           this.#sources[source]!.bound = fetched[0]!;

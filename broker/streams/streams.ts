@@ -147,7 +147,7 @@ export class Streams {
     const reached = this.#fanOut.reached;
     const mark = markDelivery(this.#state, "cursor", reached);
     let done = 0;
-    for (const subscription of [...this.#subscriptions]) {
+    for (const subscription of Array.from(this.#subscriptions)) {
       if (subscription.state === "live" && subscription.told < reached) {
         const isQuiet = this.#toldBefore.get(subscription) === subscription.told;
         this.#toldBefore.set(subscription, subscription.told);

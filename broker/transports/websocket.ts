@@ -8,7 +8,7 @@ import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 
-import { WhalesongError, closeCodes, decode, limits, subprotocols } from "../../protocol/index.ts";
+import { type WhalesongError, closeCodes, decode, limits, subprotocols } from "../../protocol/index.ts";
 import type { Authenticator, Connection, MessageEncoder, Session, Sessions } from "../sessions/index.ts";
 import { encoders, pingFrame } from "./websocket-frames.ts";
 
