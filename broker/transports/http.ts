@@ -1,0 +1,321 @@
+/* HTTP transport: the operations as resources under /v1, streams as Server-Sent Events, and what operators look at.
+ *
+ *   request ──route──> fields ──checkFields──> Operations.execute ──> JSON
+ *
+ * No policy here: the schemas are the protocol's, and who may do what is the operations'. Refusals all have the shape of
+ * errors.ts, those of fastify and of Node's parser included. WebSockets come by the same server, past all of this. */
+
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+  fastify,
+} from "fastify";
+import type { Socket } from "node:net";
+
+import { type ErrorCode, type FieldsOf, WhalesongError, checkFields, limits } from "../../protocol/index.ts";
+import type { Logger } from "../logger.ts";
+import {
+  type Authenticator,
+  type Operations,
+  type Principal,
+  type Rate,
+  type Sessions,
+  TokenBucket,
+} from "../sessions/index.ts";
+import { ClientFile } from "./client-file.ts";
+import { HttpError, badRequest, refusalOf } from "./errors.ts";
+import { createOpenApi } from "./openapi.ts";
+import { checkOpenModeOrigin, corsHeaders, isAllowed, preflightHeaders } from "./origins.ts";
+import {
+  type Query,
+  asOf,
+  authenticate,
+  credentialsOf,
+  fieldsOf,
+  parseJson,
+  parseQuery,
+  queryFields,
+} from "./requests.ts";
+import { type Path, type Route, routes, streamAliases, streamQuery } from "./routes.ts";
+import { EventStreams } from "./sse.ts";
+
+/** A part of a path: the longest stream's name, each byte of it in percent-encoding. */
+const pathPartChars = 4_096;
+/** A request line and its headers: room for a token of the size that `hello` takes. */
+const headBytes = 32_768;
+/** How long a request may take to arrive, in ms; and how long a connection may stay without one. */
+const requestTimeoutMs = 30_000;
+const keepAliveMs = 72_000;
+
+export interface HttpParts {
+  operations: Operations;
+  sessions: Sessions;
+  authenticator: Authenticator;
+  logger: Logger;
+  health: {
+    /** Why it does not serve at present; undefined when it does. */
+    readiness(): string | undefined;
+  };
+  /** Metrics in Prometheus' text format. */
+  metrics: () => Promise<string>;
+  /** Of the broker. */
+  version: string;
+  /** The built browser client. */
+  browserClientFile: string;
+  /** Origins of pages that may use the broker besides its own; `*` is any. */
+  corsOrigins: readonly string[];
+  /** Requests on one connection. @default not limited */
+  connectionRate?: Rate;
+  /** How often a quiet event stream gets a comment, in ms. @default 15000 */
+  heartbeatMs?: number;
+  /** ms since the Unix epoch. @default Date.now */
+  now?: () => number;
+  onRefusal?: (code: ErrorCode) => void;
+  /** @default it is logged */
+  onFault?: (error: unknown) => void;
+}
+
+/** The server, ready to listen. */
+export async function createHttpServer(parts: HttpParts): Promise<FastifyInstance> {
+  const refuse = refuser(parts);
+  const logger: FastifyBaseLogger = parts.logger;
+  const server = fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }), // URLs may hold tokens
+    childLoggerFactory: () => logger,
+    bodyLimit: limits.frameBytes,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveMs,
+    http: { maxHeaderSize: headBytes },
+    routerOptions: { maxParamLength: pathPartChars },
+    return503OnClosing: false, // operations say that the broker stops, in the shape that all refusals have
+    frameworkErrors: (error, _request, reply) => refuse(error, reply as unknown as FastifyReply),
+    clientErrorHandler: refuseUnreadable,
+  });
+  server.setErrorHandler((error, _request, reply) => refuse(error, reply));
+  server.setNotFoundHandler(notFound);
+  acceptJsonAlone(server);
+  guardOrigins(server, parts);
+  const served = collectMethods(server);
+  const streams = new EventStreams(parts.sessions, parts.heartbeatMs ?? 15_000);
+  server.addHook("preClose", async () => streams.close());
+  const greeter = new Greeter(parts);
+  for (const route of routes) addRoute(server, route, { parts, greeter });
+  addStream(server, { streams, greeter });
+  addOperatorRoutes(server, parts);
+  refuseOtherMethods(server, served);
+  await server.ready();
+  return server;
+}
+
+function refuser({ logger, onRefusal, onFault }: HttpParts): (error: unknown, reply: FastifyReply) => void {
+  const fault = onFault ?? ((error: unknown) => logger.error({ err: error }, "fault"));
+  return (error, reply) => {
+    const { status, headers, body } = refusalOf(error, fault);
+    onRefusal?.(body.error.code);
+    reply.code(status).headers(headers).send(body);
+  };
+}
+
+/** What Node's parser refuses: there is no request to answer, but someone may read this. */
+function refuseUnreadable(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [status, text] =
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? ["431 Request Header Fields Too Large", `url and headers: over ${headBytes} bytes`]
+      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? ["408 Request Timeout", `the request did not arrive within ${requestTimeoutMs} ms`]
+        : ["400 Bad Request", "this is not a request of HTTP/1.1"];
+  const body = JSON.stringify({ error: new WhalesongError("bad_request", text).toBody() });
+  socket.end(
+    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+function notFound(request: FastifyRequest): never {
+  const path = request.url.split("?", 1)[0]!.slice(0, 200);
+  throw new WhalesongError("not_found", `there is nothing at ${path}; /openapi.json lists what there is`);
+}
+
+function acceptJsonAlone(server: FastifyInstance): void {
+  server.removeAllContentTypeParsers();
+  const options = { parseAs: "string" } as const;
+  server.addContentTypeParser("application/json", options, async (_request: FastifyRequest, text: string) =>
+    parseJson(text),
+  );
+}
+
+function guardOrigins(server: FastifyInstance, { corsOrigins, authenticator }: HttpParts): void {
+  server.addHook("onRequest", async (request, reply) => {
+    const { headers, method, raw } = request;
+    reply.headers({
+      "x-content-type-options": "nosniff",
+      "referrer-policy": "no-referrer", // URLs may hold tokens
+      "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+      "cache-control": "no-store",
+      ...corsHeaders(headers.origin, corsOrigins),
+    });
+    const isPreflight = method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
+    if (isPreflight && headers.origin !== undefined && isAllowed(headers.origin, corsOrigins)) {
+      return reply.code(204).headers(preflightHeaders).send();
+    }
+    if (authenticator.isOpen && raw.url?.startsWith("/v1/") === true)
+      checkOpenModeOrigin(headers, corsOrigins);
+    return undefined;
+  });
+}
+
+/** Finds out who asks, and holds back who asks too often. */
+class Greeter {
+  readonly #parts: HttpParts;
+  readonly #buckets = new WeakMap<Socket, TokenBucket>();
+
+  constructor(parts: HttpParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws `unauthenticated`, `rate_limited` */
+  async greet({ raw }: FastifyRequest, query: Query, actor?: string): Promise<Principal> {
+    const { authenticator } = this.#parts;
+    const principal = await authenticate(authenticator, credentialsOf(raw, query), actor);
+    this.#takeToken(raw.socket, principal);
+    return principal;
+  }
+
+  #takeToken(socket: Socket, principal: Principal): void {
+    const { connectionRate: rate, now = Date.now } = this.#parts;
+    if (rate === undefined || principal.scopes.has("backend")) return;
+    let bucket = this.#buckets.get(socket);
+    if (bucket === undefined) this.#buckets.set(socket, (bucket = new TokenBucket(rate, now())));
+    const retryAfterMs = bucket.take(now());
+    if (retryAfterMs === 0) return;
+    throw new WhalesongError(
+      "rate_limited",
+      `over ${rate.perSecond} requests a second on this connection; wait ${retryAfterMs} ms`,
+      { retryAfterMs },
+    );
+  }
+}
+
+/** The methods of each path that is added from here on. */
+function collectMethods(server: FastifyInstance): ReadonlyMap<string, readonly string[]> {
+  const served = new Map<string, string[]>();
+  server.addHook("onRoute", ({ url, method }) => {
+    served.set(url, [...(served.get(url) ?? []), ...[method].flat()]);
+  });
+  return served;
+}
+
+function addRoute(
+  server: FastifyInstance,
+  route: Route,
+  { parts, greeter }: { parts: HttpParts; greeter: Greeter },
+): void {
+  server.route({
+    method: route.method,
+    url: route.path.replaceAll(/\{(\w+)\}/g, ":$1"),
+    handler: async (request, reply) => {
+      const query = parseQuery(request.url);
+      const path = request.params as Path;
+      const actor = route.isActor === true ? path.user : undefined;
+      const principal = await greeter.greet(request, query, actor);
+      const fields = fieldsOf(route, { path, query, body: request.body });
+      const as = actor === undefined ? {} : asOf(actor, principal);
+      const checked = checkFields(route.op, { ...fields, ...as, op: route.op });
+      const result = await parts.operations.execute(checked, principal);
+      if (route.op === "post" && "id" in result) reply.header("location", `/v1/posts/${result.id}`);
+      return reply.code(route.status ?? 200).send(result);
+    },
+  });
+}
+
+function addStream(
+  server: FastifyInstance,
+  { streams, greeter }: { streams: EventStreams; greeter: Greeter },
+): void {
+  server.route({
+    method: "GET",
+    url: "/v1/stream",
+    exposeHeadRoute: false, // it would never end
+    handler: async (request, reply) => {
+      const query = parseQuery(request.url);
+      const principal = await greeter.greet(request, query);
+      const names = { names: streamQuery, aliases: streamAliases };
+      const { device, lastEventId, from, ...rest } = queryFields(query, names);
+      if (device !== undefined) checkFields("hello", { op: "hello", device });
+      const start = request.headers["last-event-id"] ?? lastEventId ?? from;
+      const preset = device === undefined ? "live" : "resume";
+      const fields: FieldsOf<"subscribe"> = checkFields("subscribe", {
+        ...rest,
+        from: start ?? preset,
+        op: "subscribe",
+      });
+      const headers = reply.getHeaders();
+      await streams.start(reply.raw, {
+        principal,
+        fields,
+        device: device as string | undefined,
+        headers,
+      });
+      reply.hijack();
+    },
+  });
+  server.get("/v1/ws", () => {
+    throw new HttpError(
+      426,
+      new WhalesongError("bad_request", "upgrade: WebSockets are served here: connect with ws:// or wss://"),
+      { upgrade: "websocket", connection: "Upgrade" },
+    );
+  });
+}
+
+function addOperatorRoutes(server: FastifyInstance, parts: HttpParts): void {
+  const { health, metrics, version, browserClientFile } = parts;
+  const openApi = JSON.stringify(createOpenApi(version));
+  server.get("/openapi.json", (_request, reply) => reply.type("application/json").send(openApi));
+  server.get("/healthz", () => ({ status: "alive", version }));
+  server.get("/readyz", () => {
+    const reason = health.readiness();
+    if (reason !== undefined) throw new WhalesongError("unavailable", reason);
+    return { status: "ready" };
+  });
+  server.get("/metrics", async (_request, reply) =>
+    reply.type("text/plain; version=0.0.4; charset=utf-8").send(await metrics()),
+  );
+  const client = new ClientFile(browserClientFile);
+  server.get("/client.js", async ({ headers }, reply) => {
+    const content = await client.read();
+    if (content === undefined) {
+      throw new WhalesongError("not_found", "the browser client is not built here: npm run build makes it");
+    }
+    reply.headers({ etag: content.etag, "cache-control": "no-cache" });
+    if (headers["if-none-match"]?.includes(content.etag) === true) return reply.code(304).send();
+    return reply.type("text/javascript; charset=utf-8").send(content.body);
+  });
+}
+
+/** Answers 405 where a path is known and the method is not its. */
+function refuseOtherMethods(server: FastifyInstance, served: ReadonlyMap<string, readonly string[]>): void {
+  for (const [url, methods] of served) {
+    const allow = methods.join(", ");
+    server.route({
+      method: ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"].filter(
+        (method) => !methods.includes(method),
+      ),
+      url,
+      exposeHeadRoute: false,
+      handler: ({ method }) => {
+        throw new HttpError(405, badRequest("method", `${method} is not served here; ${allow} is`), {
+          allow,
+        });
+      },
+    });
+  }
+}

@@ -1,0 +1,199 @@
+/* Server-Sent Events: a stream as an HTTP answer that goes on and on (WHATWG HTML, section 9.2).
+ *
+ *   id: CURSOR                       what Last-Event-ID resumes from; alone, it marks where the stream begins
+ *   event: post | repost | delete | cursor | live
+ *   data: {…}                        the event as over a WebSocket, without `sub`
+ *
+ *   retry: MS, event: goodbye        the broker stops: come back after so long
+ *   event: end, data: {"event":"end","error":{…}}    it cannot go on; the answer ends
+ *   :                                a comment now and then, so that proxies and clients see that it lives
+ *
+ * A reader cannot acknowledge on this way: it resumes by Last-Event-ID, or moves its device's cursor by PUT. */
+
+import type { ServerResponse } from "node:http";
+
+import {
+  type FieldsOf,
+  type GoodbyeEvent,
+  type StreamEvent,
+  WhalesongError,
+  closeCodes,
+} from "../../protocol/index.ts";
+import type { Connection, MessageEncoder, Principal, Sessions } from "../sessions/index.ts";
+
+/** How long a client waits before it comes back, unless a goodbye said otherwise, in ms. */
+const retryMs = 2_000;
+/** Chunks up to so many bytes together are copied into one: each is a chunk of HTTP of its own. */
+const joinedBytes = 65_536;
+const heartbeat = Buffer.from(":\n\n");
+
+export interface StreamRequest {
+  principal: Principal;
+  fields: FieldsOf<"subscribe">;
+  device: string | undefined;
+  /** Headers of the answer, besides its own. */
+  headers: Record<string, string | number | string[] | undefined>;
+}
+
+/** All answers that go on. */
+export class EventStreams {
+  readonly #sessions: Sessions;
+  readonly #open = new Set<SseConnection>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(sessions: Sessions, heartbeatMs: number) {
+    this.#sessions = sessions;
+    this.#timer = setInterval(() => {
+      for (const connection of this.#open) connection.beat();
+    }, heartbeatMs);
+    this.#timer.unref();
+  }
+
+  /** Begins to answer with a stream. @throws WhalesongError while nothing has been written */
+  async start(
+    response: ServerResponse,
+    { principal, fields, device, headers }: StreamRequest,
+  ): Promise<void> {
+    const connection = new SseConnection(response);
+    const session = this.#sessions.open(connection);
+    response.on("error", () => {}); // `close` follows
+    response.once("close", () => {
+      this.#open.delete(connection);
+      session.closed();
+    });
+    try {
+      session.greet(principal, device);
+      const { cursor } = await session.subscribe(fields);
+      if (connection.isEnded)
+        throw new WhalesongError("unavailable", "the broker is stopping; try again elsewhere or later");
+      if (response.destroyed) return;
+      this.#open.add(connection);
+      connection.begin(cursor, headers);
+    } catch (error) {
+      session.closed();
+      throw error;
+    }
+  }
+
+  /** Ends what is still open. */
+  close(): void {
+    clearInterval(this.#timer);
+    for (const connection of this.#open) connection.destroy();
+  }
+}
+
+class SseConnection implements Connection {
+  readonly encoder: MessageEncoder = {
+    index: eventEncoder.index,
+    encodeBody: eventEncoder.encodeBody,
+    frame: eventEncoder.frame,
+    encodeMessage: (message) => this.#encodeMessage(message),
+  };
+  readonly #response: ServerResponse;
+  #hasBegun = false;
+  #isEnded = false;
+  /** The bytes after which there is nothing more to say. */
+  #last: Buffer | undefined;
+
+  constructor(response: ServerResponse) {
+    this.#response = response;
+  }
+
+  get bufferedBytes(): number {
+    return this.#response.writableLength;
+  }
+
+  /** It was closed, perhaps before it began. */
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  begin(cursor: string, headers: StreamRequest["headers"]): void {
+    this.#hasBegun = true;
+    this.#response.writeHead(200, {
+      ...headers,
+      "content-type": "text/event-stream",
+      "cache-control": "no-store",
+      "x-accel-buffering": "no", // nginx would hold it back
+    });
+    this.#response.write(`retry: ${retryMs}\nid: ${cursor}\n\n`);
+  }
+
+  beat(): void {
+    if (!this.#isEnded && this.bufferedBytes === 0) this.#response.write(heartbeat);
+  }
+
+  write(chunks: Buffer[]): void {
+    // Before it has begun there can only be a goodbye, which an error stands for.
+    if (!this.#hasBegun || this.#isEnded || chunks.length === 0) return;
+    const response = this.#response;
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    if (chunks.length === 1 || bytes > joinedBytes) {
+      response.cork();
+      for (const chunk of chunks) response.write(chunk);
+      response.uncork();
+    } else {
+      response.write(Buffer.concat(chunks, bytes));
+    }
+    if (this.#last !== undefined && chunks.includes(this.#last)) this.#end();
+  }
+
+  onDrain(callback: () => void): void {
+    this.#response.on("drain", callback);
+  }
+
+  /** Nothing is read from this client once its request is. */
+  setReading(): void {}
+
+  close(code: number, reason: string): void {
+    if (this.#isEnded) return;
+    if (!this.#hasBegun) this.#isEnded = true;
+    else if (code === closeCodes.no_progress) this.destroy();
+    else {
+      if (code !== closeCodes.draining) this.#response.write(endOf(code, reason));
+      this.#end();
+    }
+  }
+
+  destroy(): void {
+    this.#isEnded = true;
+    this.#response.destroy();
+  }
+
+  #end(): void {
+    this.#isEnded = true;
+    this.#response.end();
+  }
+
+  /** A goodbye, or the end of the one subscription there is. */
+  #encodeMessage(message: object): Buffer {
+    const { event } = message as { event?: string };
+    const data = `event: ${event ?? "message"}\ndata: ${JSON.stringify(withoutSub(message))}\n\n`;
+    if (event === "goodbye") return Buffer.from(`retry: ${(message as GoodbyeEvent).reconnectMs}\n${data}`);
+    const bytes = Buffer.from(data);
+    if (event === "end") this.#last = bytes;
+    return bytes;
+  }
+}
+
+function withoutSub(message: object): object {
+  const { sub: _, ...rest } = message as { sub?: number };
+  return rest;
+}
+
+/** The last event of a session that is closed for a reason of its own. */
+function endOf(code: number, reason: string): string {
+  const isToken = code === closeCodes.token_expired || code === closeCodes.unauthenticated;
+  const error = new WhalesongError(isToken ? "unauthenticated" : "unavailable", reason);
+  return `event: end\ndata: ${JSON.stringify({ event: "end", error: error.toBody() })}\n\n`;
+}
+
+/** Events in the form of a stream, shared by all who read them. */
+const eventEncoder = {
+  index: 2, // beside the two of WebSockets
+  encodeBody: (event: object): Buffer => Buffer.from(JSON.stringify(event)),
+  frame: (body: Buffer, _sub: number, event: object): Buffer => {
+    const { cursor, event: name } = event as StreamEvent;
+    return Buffer.concat([Buffer.from(`id: ${cursor}\nevent: ${name}\ndata: `), body, Buffer.from("\n\n")]);
+  },
+} as const;
