@@ -1,0 +1,92 @@
+#!/usr/bin/env node
+/* The `whalesong` command: flags and signals.
+ *
+ * `serve` and `doctor` are the broker's; the others are clients of a running one, loaded when they are asked for. This is
+ * where broker and clients meet: it composes, and neither knows the other. */
+
+import { Command, CommanderError } from "commander";
+
+import { registerClientCommands } from "../clients/cli/index.ts";
+import { Broker, packageVersion } from "./broker.ts";
+import { registerDoctor } from "./doctor.ts";
+import { OptionsError, addServeOptions, readServeOptions } from "./options.ts";
+import { FolderError } from "./state/index.ts";
+
+const program = new Command("whalesong")
+  .description("A pub/sub message broker for social streams.")
+  .version(packageVersion())
+  .showHelpAfterError("(whalesong --help, or whalesong COMMAND --help, says more)")
+  .addHelpText(
+    "after",
+    `
+A first look, in two terminals:
+  $ whalesong serve                                  a broker on 127.0.0.1:5252, data in ./data
+  $ whalesong follow alice --user bob                bob follows alice
+  $ whalesong tail --user bob                        what bob sees, live
+  $ whalesong post "hello @bob" --user alice         alice says something`,
+  );
+
+addServeOptions(program.command("serve").description("run a broker"))
+  .addHelpText(
+    "after",
+    "\nFlags beat WHALESONG_… variables, which beat the config file. Without --auth-secret or --jwks whoever connects says who\nthey are (open mode), and the broker listens on loopback only.",
+  )
+  .action(async (_options, command: Command) => {
+    const broker = await Broker.start(readServeOptions(command));
+    console.log(greeting(broker));
+    stopOnSignal(broker);
+  });
+registerDoctor(program);
+registerClientCommands(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exit(error.exitCode);
+  if (error instanceof OptionsError || error instanceof FolderError) fail(error.message);
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "EADDRINUSE") fail(`${message}: another program listens there; choose another --port`);
+  if (code === "EACCES" || code === "EADDRNOTAVAIL") fail(`${message}: choose another --host or --port`);
+  throw error;
+}
+
+function fail(message: string): never {
+  console.error(`whalesong: ${message}`);
+  process.exit(1);
+}
+
+/** What to type next, to see a post arrive. */
+function greeting(broker: Broker): string {
+  const url = broker.url.replace(/^http/, "ws");
+  const flags = broker.options.port === 5252 ? "" : ` --url ${url}`;
+  const start = `whalesong listens on ${broker.url}  (data in ${broker.options.data}, epoch ${broker.epoch})`;
+  if (!broker.isOpen)
+    return `${start}\nTokens are checked. Make one to try with:  npx whalesong token --help`;
+  return `${start}
+Open mode: whoever connects says who they are, so it listens on loopback only.
+
+See a post arrive. In a second terminal:
+  npx whalesong follow alice --user bob${flags}
+  npx whalesong tail --user bob${flags}
+In a third:
+  npx whalesong post "hello @bob" --user alice${flags}
+`;
+}
+
+/** The first SIGTERM or SIGINT drains; a second one ends at once. Nothing answered is lost either way. */
+function stopOnSignal(broker: Broker): void {
+  let isStopping = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (isStopping) process.exit(signal === "SIGINT" ? 130 : 143);
+    isStopping = true;
+    broker.stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        console.error(error);
+        process.exit(1);
+      },
+    );
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+}
