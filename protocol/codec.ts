@@ -13,6 +13,7 @@ export type CodecName = keyof typeof subprotocols;
 // Plain maps with string keys: no msgpackr records, no bundled strings, whole numbers as numbers, floats exact.
 const options = {
   useRecords: false,
+  variableMapSize: true,
   mapsAsObjects: true,
   int64AsType: "number",
   encodeUndefinedAsNil: false,
