@@ -1,0 +1,101 @@
+/* The rules of ARCHITECTURE.md about who may import what. */
+
+import { readFileSync, readdirSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import t from "tap";
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+
+interface Import {
+  file: string;
+  /** A path from the root, or a package's name. */
+  target: string;
+}
+
+const imports: Import[] = ["protocol", "broker", "clients", "bench"].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .map((name) => join(folder, name))
+    .filter((file) => file.endsWith(".ts"))
+    .flatMap((file) => importsOf(file)),
+);
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(join(root, file), "utf8").replace(/^\s*(\/?\*|\/\/).*$/gm, "");
+  const specifiers = text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"([^"]+)"/g);
+  return [...specifiers].map(([, specifier]) => ({
+    file,
+    target: specifier!.startsWith(".")
+      ? relative(root, resolve(root, dirname(file), specifier!))
+      : specifier!,
+  }));
+}
+
+function importersOf(name: string): string[] {
+  return [
+    ...new Set(
+      imports
+        .filter(({ target }) => target === name || target.startsWith(`${name}/`))
+        .map(({ file }) => file),
+    ),
+  ].sort();
+}
+
+t.test("there are imports to judge", async (t) => {
+  t.ok(imports.length > 200, `${imports.length} imports`);
+  t.ok(imports.some(({ target }) => target === "broker/state/index.ts"));
+});
+
+t.test("imports within the broker point one way", async (t) => {
+  const layers = [
+    "protocol",
+    "broker/state",
+    "broker/log",
+    "broker/streams",
+    "broker/sessions",
+    "broker/transports",
+  ];
+  const layerOf = (path: string): number => layers.findIndex((layer) => path.startsWith(`${layer}/`));
+  for (const { file, target } of imports) {
+    const from = layerOf(file);
+    const to = layerOf(target);
+    if (from < 0) continue;
+    if (to >= 0) t.ok(to <= from, `${file} may import ${target}`);
+    else if (target.startsWith("broker/"))
+      t.match(target, /^broker\/logger\.ts$/, `${file} may import ${target}`);
+  }
+});
+
+t.test("the protocol imports nothing of the project, and nothing of Node.js", async (t) => {
+  for (const { file, target } of imports) {
+    if (file.startsWith("protocol/"))
+      t.match(target, /^(protocol\/|typebox|msgpackr)/, `${file} may import ${target}`);
+  }
+});
+
+t.test("broker and clients meet in main.ts alone", async (t) => {
+  for (const { file, target } of imports) {
+    if (file.startsWith("clients/")) t.notMatch(target, /^broker\//, `${file} does not import ${target}`);
+    if (file.startsWith("broker/") && file !== "broker/main.ts")
+      t.notMatch(target, /^clients\//, `${file} does not import ${target}`);
+  }
+});
+
+t.test("what all clients share knows neither Node.js nor a transport", async (t) => {
+  for (const { file, target } of imports) {
+    if (file.startsWith("clients/core/"))
+      t.match(target, /^(protocol|clients\/core)\//, `${file} may import ${target}`);
+    if (file.startsWith("clients/browser/"))
+      t.match(target, /^(protocol|clients\/(core|browser))\//, `${file} may import ${target}`);
+  }
+});
+
+t.test("lmdb, ws, msgpackr and nats stay where they belong", async (t) => {
+  for (const file of importersOf("lmdb")) t.match(file, /^broker\/state\//, `${file} may import lmdb`);
+  for (const file of importersOf("ws"))
+    t.match(file, /^(broker\/transports\/websocket\.ts|clients\/node\/|bench\/)/, `${file} may import ws`);
+  for (const file of importersOf("msgpackr"))
+    t.match(file, /^(protocol\/codec\.ts|broker\/state\/)/, `${file} may import msgpackr`);
+  for (const file of importersOf("nats")) t.match(file, /^broker\/(log|relay)\//, `${file} may import nats`);
+  t.ok(importersOf("lmdb").length > 0 && importersOf("ws").length > 0 && importersOf("msgpackr").length > 0);
+});
