@@ -339,10 +339,24 @@ function checkData(data: unknown): void {
       field: "data",
     });
   }
+  const fault = faultOf(data);
+  if (fault !== undefined) throw new WhalesongError("bad_request", `data: ${fault}`, { field: "data" });
   const bytes = Buffer.byteLength(JSON.stringify(data));
   if (bytes > limits.dataBytes) {
     throw new WhalesongError("too_large", `data: ${bytes} bytes as JSON; the limit is ${limits.dataBytes}`, {
       field: "data",
     });
   }
+}
+
+/** What keeps `data` from coming back as it was given, in either codec; undefined when nothing does. */
+function faultOf(data: unknown): string | undefined {
+  if (typeof data === "number" && !Number.isFinite(data)) return "a number is beyond ±1.8e308";
+  if (typeof data !== "object" || data === null) return undefined;
+  if (Object.hasOwn(data, "__proto__")) return 'a map has the key "__proto__", which is not kept; rename it';
+  for (const inner of Object.values(data)) {
+    const fault = faultOf(inner);
+    if (fault !== undefined) return fault;
+  }
+  return undefined;
 }

@@ -426,7 +426,11 @@ export class Session implements Sink {
 
   #fallBack(): void {
     for (const [sub, position] of this.#outbox.dropEvents()) {
-      this.#attachments.get(sub)?.subscription.fallBack(position);
+      const subscription = this.#attachments.get(sub)?.subscription;
+      if (subscription === undefined) continue;
+      subscription.fallBack(position);
+      // Catch-up waits for room by itself. No drain may come to wake it: a burst can fill the outbox of an idle connection.
+      this.#services.streams.resume(subscription);
     }
     this.#services.onFallBack();
   }

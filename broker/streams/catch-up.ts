@@ -22,8 +22,10 @@ import { concerns, passes, relationOf } from "./predicate.ts";
 import type { Subscription } from "./subscription.ts";
 import { type Tail, tailKind } from "./tail.ts";
 
-/** Events in one step. */
+/** Events in one step, */
 const pageEvents = 256;
+/** and bytes of their frames: a page and what a session has room for must fit its outbox. */
+const pageBytes = 262_144;
 /** Entries of the tail, or of the log, looked at in one step. */
 const maxScanned = 20_000;
 /** LMDB look-ups of a merge in one step. */
@@ -97,8 +99,10 @@ export class CatchUp {
     const applied = state.applied();
     const head = tail.end;
     const before = subscription.position;
-    const deliveries = this.#read(subscription, head);
+    const page = new CatchUpPage(subscription);
+    this.#read(subscription, head, page);
     const isLive = subscription.position >= head && subscription.round === undefined;
+    const { deliveries } = page;
     this.#delivered += deliveries.length;
     for (const delivery of deliveries) this.#hand(subscription, delivery);
     if (isLive) {
@@ -125,18 +129,22 @@ export class CatchUp {
   }
 
   /** Reads the next page towards `head` and moves the position to the end of what it covers. */
-  #read(subscription: Subscription, head: Offset): Delivery[] {
+  #read(subscription: Subscription, head: Offset, page: CatchUpPage): void {
     const { stream, position } = subscription;
-    if (position >= head) return [];
-    if (stream.kind === "firehose") return this.#scanLog(subscription, head);
+    if (position >= head) return;
+    if (stream.kind === "firehose") {
+      this.#scanLog(subscription, head, page);
+      return;
+    }
     if (stream.kind === "home" && subscription.round === undefined && position >= this.#parts.tail.start) {
-      return this.#scanTail(subscription, stream.reader, head);
+      this.#scanTail(subscription, { reader: stream.reader, head }, page);
+      return;
     }
     subscription.round ??= {
       merge: new MergeAfter(this.#parts.state, this.#sources(subscription), head),
       upTo: head,
     };
-    return this.#merge(subscription, subscription.round);
+    this.#merge(subscription, subscription.round, page);
   }
 
   #sources({ stream, position }: Subscription): Source[] {
@@ -147,30 +155,31 @@ export class CatchUp {
     return sourcesAfter(state, [...targets, stream.reader], [...since, 0], position);
   }
 
-  #merge(subscription: Subscription, round: NonNullable<Subscription["round"]>): Delivery[] {
+  #merge(subscription: Subscription, round: NonNullable<Subscription["round"]>, page: CatchUpPage): void {
     const { stream } = subscription;
-    const deliveries: Delivery[] = [];
     if (stream.kind === "thread" && subscription.position < stream.root && stream.root <= round.upTo) {
-      this.#show(subscription, stream.root, deliveries);
+      this.#show(subscription, stream.root, page);
     }
     const budget = { lookups: maxLookups };
-    while (deliveries.length < pageEvents) {
+    while (!page.isFull) {
       const offset = round.merge.next(budget);
-      if (offset === "paused") return deliveries;
+      if (offset === "paused") return;
       if (offset === undefined) {
         subscription.round = undefined;
         subscription.position = round.upTo;
-        return deliveries;
+        return;
       }
-      if (offset > subscription.position) this.#show(subscription, offset, deliveries);
+      if (offset > subscription.position) this.#show(subscription, offset, page);
     }
-    return deliveries;
   }
 
   /** The newest entries, by author: those of users who follow, or are, `reader`'s are looked at more closely. */
-  #scanTail(subscription: Subscription, reader: UserNo, head: Offset): Delivery[] {
+  #scanTail(
+    subscription: Subscription,
+    { reader, head }: { reader: UserNo; head: Offset },
+    page: CatchUpPage,
+  ): void {
     const { state, tail } = this.#parts;
-    const deliveries: Delivery[] = [];
     const marks = this.#marks;
     marks.take(state.follows.list(reader), reader);
     const upTo = Math.min(head, subscription.position + maxScanned);
@@ -178,32 +187,29 @@ export class CatchUp {
       const kind = tail.kind(offset);
       if (kind === tailKind.none) continue;
       if (kind === tailKind.authored && !(marks.since(tail.author(offset)) < offset)) continue;
-      this.#show(subscription, offset, deliveries);
-      if (deliveries.length === pageEvents) return deliveries;
+      this.#show(subscription, offset, page);
+      if (page.isFull) return;
     }
     subscription.position = upTo;
-    return deliveries;
   }
 
-  #scanLog(subscription: Subscription, head: Offset): Delivery[] {
-    const deliveries: Delivery[] = [];
+  #scanLog(subscription: Subscription, head: Offset, page: CatchUpPage): void {
     const upTo = Math.min(head, subscription.position + maxScanned);
     for (const entry of this.#parts.state.entries(subscription.position, upTo)) {
-      this.#showEntry(subscription, entry, deliveries);
-      if (deliveries.length === pageEvents) return deliveries;
+      this.#showEntry(subscription, entry, page);
+      if (page.isFull) return;
     }
     subscription.position = upTo;
-    return deliveries;
   }
 
-  #show(subscription: Subscription, offset: Offset, deliveries: Delivery[]): void {
+  #show(subscription: Subscription, offset: Offset, page: CatchUpPage): void {
     const entry = this.#parts.state.entry(offset);
-    if (entry !== undefined) this.#showEntry(subscription, entry, deliveries);
+    if (entry !== undefined) this.#showEntry(subscription, entry, page);
     subscription.position = offset;
   }
 
   /** Adds the entry's event if the stream shows it; the entry's topics are known to match, but for what is said below. */
-  #showEntry(subscription: Subscription, entry: Entry, deliveries: Delivery[]): void {
+  #showEntry(subscription: Subscription, entry: Entry, page: CatchUpPage): void {
     const { state, home } = this.#parts;
     const { stream } = subscription;
     subscription.position = entry.offset;
@@ -222,7 +228,28 @@ export class CatchUp {
     if (stream.kind === "mentions" && entry.kind === "post") {
       delivery = delivery.related(relationOf(state, stream.reader, entry.author));
     }
-    deliveries.push(delivery);
+    page.add(delivery);
+  }
+}
+
+/** What one step hands over. */
+class CatchUpPage {
+  readonly deliveries: Delivery[] = [];
+  readonly #subscription: Subscription;
+  #bytes = 0;
+
+  constructor(subscription: Subscription) {
+    this.#subscription = subscription;
+  }
+
+  get isFull(): boolean {
+    return this.deliveries.length >= pageEvents || this.#bytes >= pageBytes;
+  }
+
+  add(delivery: Delivery): void {
+    const { sink, number } = this.#subscription;
+    this.deliveries.push(delivery);
+    this.#bytes += delivery.frame(sink.encoder, number).bytes.length;
   }
 }
 

@@ -72,8 +72,13 @@ export class Subscription {
   /** Sends what was kept back. */
   release(): void {
     const held = this.#held;
-    this.#held = undefined;
-    if (held !== undefined && this.state !== "closed") for (const frame of held) this.sink.send(frame);
+    if (held === undefined) return;
+    for (const frame of held) {
+      // A frame too many makes the session drop its outbox, and this fall back: what is left comes again by catch-up.
+      if (this.#held !== held || this.state === "closed") return;
+      this.sink.send(frame);
+    }
+    if (this.#held === held) this.#held = undefined;
   }
 
   /** Goes back to `position`: what was handed over after it was dropped before it was written. */
