@@ -39,7 +39,7 @@ import {
   parseQuery,
   queryFields,
 } from "./requests.ts";
-import { type Path, type Route, routes, streamAliases, streamQuery } from "./routes.ts";
+import { type Path, type Route, routes, streamQuery } from "./routes.ts";
 import { EventStreams } from "./sse.ts";
 
 /** A part of a path: the longest stream's name, each byte of it in percent-encoding. */
@@ -81,7 +81,7 @@ export interface HttpParts {
 /** The server, ready to listen. */
 export async function createHttpServer(parts: HttpParts): Promise<FastifyInstance> {
   const refuse = refuser(parts);
-  const logger: FastifyBaseLogger = parts.logger;
+  const logger = frameworkLogger(parts.logger);
   const server = fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }), // URLs may hold tokens
@@ -109,6 +109,11 @@ export async function createHttpServer(parts: HttpParts): Promise<FastifyInstanc
   refuseOtherMethods(server, served);
   await server.ready();
   return server;
+}
+
+/** Fastify's own lines from `warn` on: what it does otherwise the broker tells in its own words. */
+function frameworkLogger(logger: Logger): FastifyBaseLogger {
+  return logger.isLevelEnabled("warn") ? logger.child({}, { level: "warn" }) : logger;
 }
 
 function refuser({ logger, onRefusal, onFault }: HttpParts): (error: unknown, reply: FastifyReply) => void {
@@ -247,8 +252,7 @@ function addStream(
     handler: async (request, reply) => {
       const query = parseQuery(request.url);
       const principal = await greeter.greet(request, query);
-      const names = { names: streamQuery, aliases: streamAliases };
-      const { device, lastEventId, from, ...rest } = queryFields(query, names);
+      const { device, lastEventId, from, ...rest } = queryFields(query, streamQuery);
       if (device !== undefined) checkFields("hello", { op: "hello", device });
       const start = request.headers["last-event-id"] ?? lastEventId ?? from;
       const preset = device === undefined ? "live" : "resume";

@@ -25,7 +25,7 @@ import {
   requestFields,
   resultSchemas,
 } from "../../protocol/index.ts";
-import { type PathNames, type Route, routes, streamQuery } from "./routes.ts";
+import { type PathNames, type Route, routes, shortName, streamQuery } from "./routes.ts";
 
 type Json = Record<string, unknown>;
 
@@ -113,7 +113,7 @@ function operation(route: Route): Json {
   return {
     operationId: name,
     summary,
-    ...(description === undefined ? {} : { description }),
+    ...defined({ description }),
     tags: [route.path.split("/")[2]!],
     parameters: [...pathParameters(route), ...queryParameters(op, route.query)],
     ...(body === undefined ? {} : { requestBody: requestBody(op, body) }),
@@ -141,12 +141,20 @@ function queryParameters(op: keyof typeof requestFields, names: readonly string[
   const fields: TProperties = requestFields[op];
   return names.map((name) => {
     const [field, within] = name.split(".") as [string, string | undefined];
-    const schema = within === undefined ? fields[field]! : propertiesOf(fields[field]!)[within]!;
-    // On its own, where no other parameter is called so, a filter has a short name.
-    const short = within !== undefined && !names.includes(within) ? within : name;
-    const { description, ...rest } = write(schema) as { description?: string };
-    return { name: short, in: "query", ...(description === undefined ? {} : { description }), schema: rest };
+    const of = within === undefined ? fields[field]! : propertiesOf(fields[field]!)[within]!;
+    const { description = queryText[name], ...schema } = write(of);
+    return { name: shortName(name, names), in: "query", ...defined({ description }), schema };
   });
+}
+
+const queryText: Record<string, string> = {
+  before: "Go back from here: what the page before gave as `before`.",
+  after: "Go on from here: what the page before gave as `after`.",
+  limit: "How many at most.",
+};
+
+function defined(fields: Json): Json {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
 function propertiesOf(schema: TSchema): TProperties {
@@ -169,7 +177,8 @@ function streamPath(): Json {
     if (parameter["name"] === "stream") parameter["required"] = true;
     if (parameter["name"] === "from") parameter["description"] = fromText;
     // A WebSocket's `as` may be a number too.
-    if (parameter["name"] === "as") parameter["schema"] = write(Handle);
+    if (parameter["name"] === "as")
+      Object.assign(parameter, { description: actorText, schema: write(Handle) });
   }
   const lastEventId = {
     description: "The cursor to go on after, instead of `from`; browsers send the header by themselves.",

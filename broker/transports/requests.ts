@@ -9,7 +9,7 @@ import type { IncomingMessage } from "node:http";
 import { WhalesongError, checkHandle, fold } from "../../protocol/index.ts";
 import type { Authenticator, Credentials, Principal } from "../sessions/index.ts";
 import { badRequest } from "./errors.ts";
-import { type Path, type Route, credentialQuery, queryAliases } from "./routes.ts";
+import { type Path, type Route, credentialQuery, shortName } from "./routes.ts";
 
 export type Query = ReadonlyMap<string, string>;
 
@@ -70,34 +70,31 @@ export function fieldsOf(
   { path, query, body }: { path: Path; query: Query; body: unknown },
 ): Record<string, unknown> {
   return {
-    ...queryFields(query, { names: route.query, aliases: queryAliases }),
+    ...queryFields(query, route.query),
     ...bodyFields(route, body),
     ...route.fields(path),
   };
 }
 
-/** The fields in a query. @throws `bad_request` naming what is not among them */
-export function queryFields(
-  query: Query,
-  { names, aliases }: { names: readonly string[]; aliases: Readonly<Record<string, string>> },
-): Record<string, unknown> {
+/** The fields in a query. @throws `bad_request` naming what is not among `names` */
+export function queryFields(query: Query, names: readonly string[]): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
   const filter: Record<string, string> = {};
   for (const [given, text] of query) {
     if ((credentialQuery as readonly string[]).includes(given)) continue;
-    const name = Object.hasOwn(aliases, given) ? aliases[given]! : given;
-    if (!names.includes(name)) throw unknownParameter(given, names);
-    if (name === "limit") fields["limit"] = wholeNumber(name, text);
-    else if (!name.startsWith("filter.")) fields[name] = text;
-    else if (Object.hasOwn(filter, name.slice(7))) throw badRequest(name, "is given twice");
-    else filter[name.slice(7)] = text;
+    const name = names.find((known) => given === known || given === shortName(known, names));
+    if (name === undefined) throw unknownParameter(given, names);
+    const [field, within] = name.split(".") as [string, string | undefined];
+    if (within === undefined) fields[field] = name === "limit" ? wholeNumber(name, text) : text;
+    else if (Object.hasOwn(filter, within)) throw badRequest(name, "is given twice");
+    else filter[within] = text;
   }
   if (Object.keys(filter).length > 0) fields["filter"] = filter;
   return fields;
 }
 
 function unknownParameter(name: string, names: readonly string[]): WhalesongError {
-  const known = [...names, ...credentialQuery].join(", ");
+  const known = [...names.map((each) => shortName(each, names)), ...credentialQuery].join(", ");
   return badRequest(name.slice(0, 80), `there is no such parameter here; there are ${known}`);
 }
 

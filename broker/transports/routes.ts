@@ -25,7 +25,7 @@ export interface Route {
   isActor?: true;
   /** The fields that the path gives. */
   fields: (path: Path) => Record<string, unknown>;
-  /** Fields taken from the query; those with a dot are of a map within. */
+  /** Fields taken from the query; those of the filter go by their bare names too: see `shortName`. */
   query: readonly string[];
   /** Fields taken from the body, and those among them that it must have. Without them the body is empty. */
   body?: { fields: readonly string[]; required: readonly string[] };
@@ -37,12 +37,6 @@ const page = ["before", "after", "limit", "filter.replies", "filter.from"] as co
 const userPage = ["limit", "after"] as const;
 const readErrors = ["not_found", "cursor_too_old", "epoch_mismatch", "cursor_in_future"] as const;
 const writeErrors = ["rate_limited", "storage_full", "unavailable"] as const;
-
-/** Short names of fields in a query. */
-export const queryAliases: Readonly<Record<string, string>> = {
-  replies: "filter.replies",
-  from: "filter.from",
-};
 
 const filterText =
   "`replies` narrows home, `from` mentions; a filter that does not concern the stream is refused.";
@@ -220,7 +214,7 @@ export const routes: readonly Route[] = [
   },
 ];
 
-/** What `GET /v1/stream` takes from its query, besides credentials. */
+/** What `GET /v1/stream` takes from its query, besides credentials; its `from` is where to start. */
 export const streamQuery = [
   "stream",
   "from",
@@ -230,8 +224,13 @@ export const streamQuery = [
   "as",
   "lastEventId",
 ] as const;
-/** On `/v1/stream`, `from` is where to start. */
-export const streamAliases: Readonly<Record<string, string>> = { replies: "filter.replies" };
-
 /** Who asks, where headers cannot be sent. */
 export const credentialQuery = ["user", "token"] as const;
+
+const filterPrefix = "filter.";
+
+/** What a parameter is called for short: a field of the filter needs no prefix where no other parameter has its name. */
+export function shortName(name: string, names: readonly string[]): string {
+  const bare = name.startsWith(filterPrefix) ? name.slice(filterPrefix.length) : name;
+  return names.includes(bare) ? name : bare;
+}
