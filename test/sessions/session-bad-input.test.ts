@@ -95,15 +95,7 @@ await tap.test(
   "what is no request, or has an id that cannot be answered, is answered with the id null",
   async (t) => {
     const { bob } = await start(t);
-    const frames: unknown[] = [
-      [],
-      "ping",
-      7,
-      null,
-      { op: 7 },
-      { id: -1, op: "ping" },
-      { id: 1e400, op: "ping" },
-    ];
+    const frames: unknown[] = [[], "ping", 7, null, { op: 7 }, { id: -1, op: "ping" }];
     for (const frame of frames) bob.sendRaw(JSON.stringify(frame));
     bob.sendRaw('{"id":1e400,"op":"ping"}');
     await bob.until(() => bob.others.length === frames.length + 1);
@@ -117,23 +109,19 @@ await tap.test(
   async (t) => {
     const { bob } = await start(t);
     const deep = "[".repeat(30_000) + "]".repeat(30_000);
-    const frames = [
-      '{"op":"post","text":"a","data":{"__proto__":{"polluted":true}}}',
-      '{"op":"post","text":"a","data":[{"n":1e400}]}',
-      `{"op":"post","text":"a","data":${deep}}`,
-      '{"op":"ping","__proto__":{"op":"post"}}',
-      `{"op":"ping","x":${deep}}`,
+    const refused: [frame: string, code: string, field: string][] = [
+      ['{"op":"post","text":"a","data":{"__proto__":{"polluted":true}}}', "bad_request", "data"],
+      ['{"op":"post","text":"a","data":[{"n":1e400}]}', "bad_request", "data"],
+      [`{"op":"post","text":"a","data":${deep}}`, "too_large", "data"],
+      ['{"op":"ping","__proto__":{"op":"post"}}', "bad_request", "__proto__"],
+      [`{"op":"ping","x":${deep}}`, "bad_request", "x"],
     ];
-    for (const frame of frames) bob.sendRaw(`{"id":1000,${frame.slice(1)}`);
-    await bob.until(() => bob.others.length === frames.length);
-    const codes = bob.others.map(({ error }) => error as Message).map(({ code, field }) => [code, field]);
-    t.same(codes, [
-      ["bad_request", "data"],
-      ["bad_request", "data"],
-      ["too_large", "data"],
-      ["bad_request", "__proto__"],
-      ["bad_request", "x"],
-    ]);
+    for (const [frame, code, field] of refused) {
+      const count = bob.others.length;
+      bob.sendRaw(`{"id":1000,${frame.slice(1)}`);
+      await bob.until(() => bob.others.length > count);
+      t.match(bob.others.at(-1), { id: 1000, error: { code, field } }, frame.slice(0, 60));
+    }
     const data = JSON.parse('{"constructor":{"prototype":1},"toString":null,"":-0.5}') as object;
     const { id } = await bob.request("post", { text: "a", data });
     t.match(await bob.request("get", { post: id }), { post: { data } });
