@@ -7,4 +7,4 @@
 
 export { Broker } from "./broker.ts";
 export { type BrokerOptions, OptionsError, defaults } from "./options.ts";
-export { FolderError } from "./state/index.ts";
+export { FolderError } from "./state/folder.ts";

@@ -1,0 +1,132 @@
+/* The package as its users get it: packed, installed into an empty folder, and used from there. */
+
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import t from "tap";
+
+/** As a user would run it: the test runner's own hooks into Node.js, which it puts into every child's environment, stay out. */
+const run = (file: string, args: string[], { cwd }: { cwd: string }): Promise<{ stdout: string }> =>
+  promisify(execFile)("env", ["-u", "NODE_OPTIONS", file, ...args], { cwd });
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+
+const folder = await mkdtemp(join(tmpdir(), "whalesong-package-"));
+t.teardown(() => rm(folder, { recursive: true, force: true }));
+
+t.before(async () => {
+  const { stdout } = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], {
+    cwd: root,
+  });
+  const packed = JSON.parse(stdout) as unknown;
+  // An array of results, or in newer npm a map of them by name.
+  const [{ filename }] = Object.values(packed as object) as [{ filename: string }];
+  await writeFile(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
+  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", join(folder, filename)], {
+    cwd: folder,
+  });
+});
+
+/** Runs a program written into the folder; its output. */
+async function node(name: string, program: string): Promise<string> {
+  await writeFile(join(folder, name), program);
+  const { stdout } = await run("node", [name], { cwd: folder });
+  return stdout;
+}
+
+t.test("the broker embeds, and the SDK talks to it", async (t) => {
+  const output = await node(
+    "embedded.js",
+    `import { Broker } from "whalesong";
+     import { connect } from "whalesong/client";
+     const broker = await Broker.start({ port: 0, data: "./embedded-data", logLevel: "warn" });
+     const bob = await connect(broker.url, { user: "bob", device: "test" });
+     await bob.follow("alice");
+     const home = bob.stream("home");
+     const alice = await connect(broker.url, { user: "alice" });
+     await alice.post("hello @bob");
+     for await (const event of home) {
+       if (event.event !== "post") continue;
+       console.log(event.post.author, event.post.text, event.post.mentions.join());
+       break;
+     }
+     await alice.close();
+     await bob.close();
+     await broker.stop(0);`,
+  );
+  t.equal(output.trim(), "alice hello @bob bob");
+});
+
+t.test("the protocol comes alone", async (t) => {
+  const output = await node(
+    "protocol.js",
+    `import { checkRequest, closeCodes, extractMentions } from "whalesong/protocol";
+     console.log(closeCodes.draining, extractMentions("hi @bob"), checkRequest({ id: 1, op: "ping" }).op);`,
+  );
+  t.equal(output.trim(), "4000 [ 'bob' ] ping");
+});
+
+t.test("the command serves and publishes", async (t) => {
+  const command = join(folder, "node_modules/.bin/whalesong");
+  const { stdout: version } = await run(command, ["--version"], { cwd: folder });
+  t.match(version, /^\d+\.\d+\.\d+/);
+  const broker = spawn(
+    "env",
+    ["-u", "NODE_OPTIONS", command, "serve", "--port", "0", "--data", "./served-data"],
+    {
+      cwd: folder,
+    },
+  );
+  t.teardown(() => broker.kill("SIGKILL"));
+  const url = await urlOf(broker);
+  const { stdout: id } = await run(command, ["post", "from the package", "--user", "alice", "--url", url], {
+    cwd: folder,
+  });
+  const { stdout: page } = await run(
+    command,
+    ["read", "user:alice", "--user", "bob", "--url", url, "--json"],
+    { cwd: folder },
+  );
+  t.match(page, "from the package");
+  t.match(page, id.trim());
+  broker.kill("SIGTERM");
+  const [code] = (await once(broker, "exit")) as [number];
+  t.equal(code, 0, "SIGTERM ends it cleanly");
+});
+
+t.test("types come along", async (t) => {
+  await writeFile(
+    join(folder, "typed.ts"),
+    `import { Broker, type BrokerOptions } from "whalesong";
+     import { connect } from "whalesong/client";
+     import { type Post, WhalesongError } from "whalesong/protocol";
+     const options: Partial<BrokerOptions> = { port: 0 };
+     const broker: Broker = await Broker.start(options);
+     const me = await connect(broker.url, { user: "bob" });
+     const posts: Post[] = [];
+     for await (const event of me.stream("home")) {
+       if (event.event === "post") posts.push(event.post);
+       // @ts-expect-error a live event has no post
+       if (event.event === "live") posts.push(event.post);
+     }
+     export const code: WhalesongError["code"] = "not_found";`,
+  );
+  const options = ["--noEmit", "--strict", "--target", "es2023", "--module", "nodenext", "--types", "node"];
+  const typeRoots = ["--typeRoots", join(root, "node_modules/@types")];
+  await t.resolves(
+    run(join(root, "node_modules/.bin/tsc"), [...options, ...typeRoots, "typed.ts"], { cwd: folder }),
+  );
+});
+
+/** The URL that a starting broker prints. */
+async function urlOf(broker: ChildProcess): Promise<string> {
+  for await (const line of createInterface({ input: broker.stdout! })) {
+    const found = /listens on (http:\S+)/.exec(line);
+    if (found !== null) return found[1]!;
+  }
+  throw new Error("the broker ended without listening");
+}
