@@ -172,23 +172,21 @@ interface Publishing extends Work {
 
 async function publish({ session, subscribers, graph, file, options, signal }: Publishing) {
   const before = await readStoreBytes(options);
-  const phase = startPhase("publishing", graph.interactions);
   const publisher = new Publisher({ session, graph, signal, ...options });
-  const showing = setInterval(() => {
+  const phase = startPhase("publishing", graph.interactions);
+  const show = (): void =>
     phase.update(publisher.counts.interactions, `  ${subscribers.deliveries} deliveries`);
-  }, 100);
+  const showing = setInterval(show, 100);
   const startMs = performance.now();
-  let publishSeconds: number;
-  let streamsBehind: number;
   try {
     await publisher.publish(readInteractions(file, options));
-    publishSeconds = (performance.now() - startMs) / 1_000;
-    phase.update(publisher.counts.interactions, `  ${subscribers.deliveries} deliveries`);
-    streamsBehind = await subscribers.reach(headOf(publisher.entries), { stallMs, signal });
+    show();
   } finally {
     clearInterval(showing);
     phase.end();
   }
+  const publishSeconds = (performance.now() - startMs) / 1_000;
+  const streamsBehind = await arrive({ subscribers, head: headOf(publisher.entries), signal });
   const publishBytes = difference(await readStoreBytes(options), before);
   return {
     publisher,
@@ -197,6 +195,21 @@ async function publish({ session, subscribers, graph, file, options, signal }: P
     streamsBehind,
     ...(publishBytes === undefined ? {} : { publishBytes }),
   };
+}
+
+/** Waits for what was published to arrive; a quiet stream gets there when the broker next tells it its cursor. */
+async function arrive(arriving: {
+  subscribers: Subscribers;
+  head: string;
+  signal: AbortSignal;
+}): Promise<number> {
+  const { subscribers, head, signal } = arriving;
+  const phase = startPhase("arriving", subscribers.all.length * subscribedStreams.length);
+  try {
+    return await subscribers.reach(head, { stallMs, signal, onReached: (streams) => phase.update(streams) });
+  } finally {
+    phase.end();
+  }
 }
 
 /** The cursor of the last entry of the log. */

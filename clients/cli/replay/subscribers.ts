@@ -86,6 +86,13 @@ export interface SubscriberOptions {
   onOpened?: () => void;
 }
 
+export interface ReachOptions {
+  stallMs: number;
+  signal: AbortSignal;
+  /** Told how many streams have reached it. */
+  onReached?: (streams: number) => void;
+}
+
 export class Subscribers {
   readonly all: Subscriber[] = [];
   /** Posts and reposts that arrived, on all streams together. */
@@ -127,12 +134,13 @@ export class Subscribers {
   }
 
   /** Waits until all streams have reached `head`, or nothing at all has arrived for `stallMs`. Answers how many have not. */
-  async reach(head: string, { stallMs, signal }: { stallMs: number; signal: AbortSignal }): Promise<number> {
+  async reach(head: string, { stallMs, signal, onReached }: ReachOptions): Promise<number> {
     let behind = this.all.flatMap(({ streams }) => subscribedStreams.map((name) => streams[name]));
     let seen = -1;
     for (;;) {
       signal.throwIfAborted();
       behind = behind.filter((stream) => !stream.hasReached(head));
+      onReached?.(this.all.length * subscribedStreams.length - behind.length);
       if (behind.length === 0 || seen === this.#progress) return behind.length;
       seen = this.#progress;
       await this.#eventOr(stallMs, signal);
