@@ -1,0 +1,126 @@
+/* Children: the processes that the harness starts, asks and ends.
+ *
+ * The broker and every load have a process of their own, so that none of them measures another's work. They run compiled
+ * when what is built is newer than the sources, and from the sources otherwise. */
+
+import { type ChildProcess, fork } from "node:child_process";
+import { readdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import type { Ask, Handlers, Progress, Reply } from "./asks.ts";
+
+/** The longest an ask may take, in ms: a run that hangs ends, and says where. */
+const askTimeoutMs = 600_000;
+/** How long a child that is told to end may take before it is killed, in ms. */
+const endTimeoutMs = 5_000;
+
+export class Child<H extends Handlers> {
+  readonly name: string;
+  readonly #process: ChildProcess;
+  readonly #exit: Promise<void>;
+  readonly #waiting = new Map<
+    number,
+    { resolve: (answer: unknown) => void; reject: (error: Error) => void; progress: Progress | undefined }
+  >();
+  #lastId = 0;
+
+  /** Starts `script`, a path below bench/ without its ending. */
+  constructor(script: string, nodeOptions: readonly string[] = []) {
+    this.name = script;
+    const { file, loader } = locate(script);
+    this.#process = fork(file, { execArgv: [...loader, ...nodeOptions], serialization: "advanced" });
+    this.#process.on("message", (reply: Reply) => this.#take(reply));
+    this.#process.on("error", (error) => this.#fail(error));
+    this.#exit = new Promise((resolve) => {
+      this.#process.on("exit", (status, signal) => {
+        this.#fail(new Error(`${script} ended (${signal ?? `status ${status}`})`));
+        resolve();
+      });
+    });
+  }
+
+  /** Asks and waits for the answer. @throws the child's error, or that it ended or takes too long */
+  ask<K extends keyof H & string>(
+    name: K,
+    argument: Parameters<H[K]>[0],
+    progress?: Progress,
+  ): Promise<Awaited<ReturnType<H[K]>>> {
+    const id = ++this.#lastId;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`${this.name}: ${name} took more than ${askTimeoutMs / 1_000} s`)),
+        askTimeoutMs,
+      );
+      this.#waiting.set(id, {
+        resolve: (answer) => {
+          clearTimeout(timer);
+          resolve(answer as Awaited<ReturnType<H[K]>>);
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+        progress,
+      });
+      const message: Ask = { id, ask: name, argument };
+      this.#process.send(message, (error) => {
+        if (error !== null) this.#take({ id, error: `${this.name} cannot be asked: ${error.message}` });
+      });
+    });
+  }
+
+  /** Ends the process, by force if it does not end by itself. */
+  async end(): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    if (this.#process.connected) this.#process.disconnect();
+    const timer = setTimeout(() => this.kill(), endTimeoutMs);
+    await this.#exit;
+    clearTimeout(timer);
+  }
+
+  kill(): void {
+    this.#process.kill("SIGKILL");
+  }
+
+  #take(reply: Reply): void {
+    const waiting = this.#waiting.get(reply.id);
+    if (waiting === undefined) return;
+    if ("progress" in reply) {
+      waiting.progress?.(reply.progress);
+      return;
+    }
+    this.#waiting.delete(reply.id);
+    if ("error" in reply) waiting.reject(new Error(`${this.name}: ${reply.error}`));
+    else waiting.resolve(reply.answer);
+  }
+
+  #fail(error: Error): void {
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+}
+
+const here = dirname(fileURLToPath(import.meta.url));
+const isSource = import.meta.url.endsWith(".ts");
+const built = isSource ? join(here, "..", "dist", "bench") : here;
+
+/** Whether children run compiled. */
+export const isCompiled = !isSource || isBuiltNewer(join(here, ".."));
+
+function locate(script: string): { file: string; loader: readonly string[] } {
+  if (isCompiled) return { file: join(built, `${script}.js`), loader: [] };
+  return { file: join(here, `${script}.ts`), loader: process.execArgv };
+}
+
+/** Whether what is built is as new as every source of it. */
+function isBuiltNewer(root: string): boolean {
+  const builtMs = statSync(join(built, "broker-process.js"), { throwIfNoEntry: false })?.mtimeMs;
+  if (builtMs === undefined) return false;
+  for (const folder of ["broker", "protocol", "clients", "bench"]) {
+    for (const name of readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })) {
+      if (name.endsWith(".ts") && statSync(join(root, folder, name)).mtimeMs > builtMs) return false;
+    }
+  }
+  return true;
+}

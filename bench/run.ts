@@ -1,0 +1,131 @@
+/* Run: what a figure works with: a broker in its own process, loads in theirs, a data folder, progress.
+ *
+ * All of it is let go by `release`, whether the figure came to its end or not. */
+
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+
+import { type Phase, startPhase } from "../clients/cli/replay/progress.ts";
+import type { Handlers, Progress } from "./asks.ts";
+import type { BrokerHandlers, Memory } from "./broker-process.ts";
+import { Child } from "./children.ts";
+import type { Spent } from "./measure.ts";
+
+export interface RunOptions {
+  /** Where data folders are made; removed by `release`. */
+  folder: string;
+  /** The part of every size that is measured, up to 1. */
+  scale: number;
+  signal: AbortSignal;
+}
+
+/** What a figure asked for and what the broker spent meanwhile. */
+export interface Observed<T> {
+  result: T;
+  broker: Spent;
+}
+
+export class Run {
+  readonly #options: RunOptions;
+  readonly #children = new Set<{ end(): Promise<void>; kill(): void }>();
+  #folders = 0;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+  }
+
+  /** `whole`, or as much of it as is measured; 1 at least. */
+  size(whole: number): number {
+    return Math.max(1, Math.round(whole * this.#options.scale));
+  }
+
+  /** A new, empty folder on the disk that is measured. */
+  makeFolder(): string {
+    const folder = join(this.#options.folder, `data-${++this.#folders}`);
+    mkdirSync(folder, { recursive: true });
+    return folder;
+  }
+
+  /** Starts a broker over `data`. */
+  async startBroker(data = this.makeFolder()): Promise<BrokerProcess> {
+    const child = this.#start<BrokerHandlers>("broker-process", ["--expose-gc"]);
+    return new BrokerProcess(child, data, await child.ask("start", { data }));
+  }
+
+  /** Starts a load, named as its file in load/. */
+  startLoad<H extends Handlers>(name: string): Child<H> {
+    return this.#start<H>(`load/${name}`);
+  }
+
+  /** Runs a phase with a progress line of `total` steps on standard error. */
+  async phase<T>(name: string, total: number, work: (progress: Progress) => Promise<T>): Promise<T> {
+    this.#options.signal.throwIfAborted();
+    const phase: Phase = startPhase(name, total);
+    let done = 0;
+    try {
+      const result = await work((now) => phase.update((done = now)));
+      done = total;
+      return result;
+    } finally {
+      phase.update(done);
+      phase.end();
+    }
+  }
+
+  /** Ends all processes and removes all data. */
+  async release(): Promise<void> {
+    await Promise.all([...this.#children].map((child) => child.end()));
+    this.#children.clear();
+    rmSync(this.#options.folder, { recursive: true, force: true });
+  }
+
+  /** Ends all processes at once. */
+  kill(): void {
+    for (const child of this.#children) child.kill();
+  }
+
+  #start<H extends Handlers>(script: string, nodeOptions: readonly string[] = []): Child<H> {
+    this.#options.signal.throwIfAborted();
+    const child = new Child<H>(script, nodeOptions);
+    this.#children.add(child);
+    return child;
+  }
+}
+
+/** A broker that runs. */
+export class BrokerProcess {
+  readonly data: string;
+  readonly url: string;
+  readonly #child: Child<BrokerHandlers>;
+
+  constructor(child: Child<BrokerHandlers>, data: string, url: string) {
+    this.#child = child;
+    this.data = data;
+    this.url = url;
+  }
+
+  /** Does `work`, and tells what the broker spent meanwhile. */
+  async observe<T>(work: () => Promise<T>): Promise<Observed<T>> {
+    const before = await this.#child.ask("cpu", undefined);
+    const startMs = performance.now();
+    const result = await work();
+    const seconds = (performance.now() - startMs) / 1_000;
+    const after = await this.#child.ask("cpu", undefined);
+    const broker: Spent = {
+      seconds,
+      userSeconds: after.userSeconds - before.userSeconds,
+      systemSeconds: after.systemSeconds - before.systemSeconds,
+    };
+    return { result, broker };
+  }
+
+  memory(): Promise<Memory> {
+    return this.#child.ask("memory", undefined);
+  }
+
+  /** Lets its clients go, writes all and ends. */
+  async stop(): Promise<void> {
+    await this.#child.ask("stop", undefined);
+    await this.#child.end();
+  }
+}
