@@ -26,6 +26,8 @@ import { WebSocketTransport } from "./transports/websocket.ts";
 
 /** How often what is due by the clock is looked at, in ms. */
 const checkMs = 1_000;
+/** How long clients may take to take their last frames when the broker stops, in ms. */
+const closeGraceMs = 1_000;
 
 interface Parts {
   options: BrokerOptions;
@@ -125,7 +127,7 @@ export class Broker {
     await log.close();
     await streams.settled();
     await cursors.close();
-    webSockets.terminate();
+    await webSockets.close(closeGraceMs);
     await http.close();
     await state.close();
     logger.info("stopped");

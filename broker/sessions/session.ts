@@ -35,6 +35,8 @@ const connectionBytes = 262_144;
 /** Requests refused for their rate before the connection is closed. */
 const maxRefused = 1_000;
 
+const goodbyeText = "the broker is stopping; come back as goodbye said";
+
 interface Attachment {
   subscription: Subscription;
   cursor: CursorKey;
@@ -53,6 +55,7 @@ export class Session implements Sink {
   #isMarked = false;
   #inFlight = 0;
   #isReading = true;
+  #isLeaving = false;
   #badFrames = 0;
   #refused = 0;
   #bucket: TokenBucket | undefined;
@@ -107,7 +110,9 @@ export class Session implements Sink {
       )
       .finally(() => {
         this.#inFlight--;
-        if (!this.#isReading && this.#inFlight < limits.inFlight / 2) this.#setReading(true);
+        if (this.#isLeaving) {
+          if (this.#inFlight === 0) this.close("draining", goodbyeText);
+        } else if (!this.#isReading && this.#inFlight < limits.inFlight / 2) this.#setReading(true);
       })
       .catch((error: unknown) => this.#services.onFault(error));
   }
@@ -162,11 +167,13 @@ export class Session implements Sink {
     if (room > 0) this.#connection.write(this.#outbox.take(room));
   }
 
-  /** Tells the client to come back after `reconnectMs`, and closes once that is written. */
+  /** Tells the client to come back after `reconnectMs`, takes no more requests, and closes once the last is answered. */
   goodbye(reason: "draining", reconnectMs: number): void {
-    if (this.#state === "closed") return;
+    if (this.#state === "closed" || this.#isLeaving) return;
+    this.#isLeaving = true;
+    this.#setReading(false);
     this.#sendMessage({ event: "goodbye", reason, reconnectMs });
-    this.close(reason, `come back in ${reconnectMs} ms`);
+    if (this.#inFlight === 0) this.close(reason, goodbyeText);
   }
 
   /** Closes the connection after what is queued. */

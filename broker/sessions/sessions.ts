@@ -66,13 +66,14 @@ export class Sessions {
     (subscription.sink as Session).end(subscription, error);
   }
 
-  /** Lets all sessions go over `drainMs`, each told to come back at a different time. */
+  /** Lets all sessions go over `drainMs`, each told to come back at a different time after that. */
   async drain(drainMs: number): Promise<void> {
     const sessions = [...this.#openedAt.keys()];
     const slots = Math.max(1, Math.min(sessions.length, Math.ceil(drainMs / 20)));
     for (let slot = 0; slot < slots; slot++) {
       for (let i = slot; i < sessions.length; i += slots) {
-        sessions[i]!.goodbye("draining", Math.round((i / sessions.length) * drainMs) + 100);
+        const leftMs = drainMs * (1 - slot / slots);
+        sessions[i]!.goodbye("draining", Math.round(leftMs + (i / sessions.length) * drainMs) + 500);
       }
       if (slot < slots - 1) await new Promise((resolve) => setTimeout(resolve, drainMs / slots));
     }

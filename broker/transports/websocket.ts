@@ -75,6 +75,7 @@ class ClientSocket extends WebSocket implements Connection {
 export class WebSocketTransport {
   readonly #parts: WebSocketParts;
   readonly #sockets = new Set<ClientSocket>();
+  #onEmpty: (() => void) | undefined;
   readonly #acceptor = new WebSocketServer<typeof ClientSocket>({
     noServer: true,
     WebSocket: ClientSocket,
@@ -106,8 +107,14 @@ export class WebSocketTransport {
     }
   }
 
-  /** Ends what is left of the connections. */
-  terminate(): void {
+  /** Waits until all clients have taken their last frames and closed, `graceMs` at most, and ends what is left. */
+  async close(graceMs: number): Promise<void> {
+    if (this.#sockets.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#onEmpty = resolve;
+        setTimeout(resolve, graceMs).unref();
+      });
+    }
     for (const socket of this.#sockets) socket.terminate();
   }
 
@@ -154,6 +161,7 @@ export class WebSocketTransport {
     client.on("error", onError);
     client.on("close", () => {
       this.#sockets.delete(client);
+      if (this.#sockets.size === 0) this.#onEmpty?.();
       client.session.closed();
     });
     this.#authenticate(client, request, url);
