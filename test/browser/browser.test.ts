@@ -2,6 +2,8 @@
 
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,18 +13,31 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import tap, { type Test } from "tap";
 
 import { Broker } from "../../broker/broker.ts";
-import { clientLimits, connect } from "../../clients/node/index.ts";
+import type { BrokerOptions } from "../../broker/options.ts";
+import { connect } from "../../clients/node/index.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const executable = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 const missing = `no Chromium at ${executable}: install it ("apt-get install chromium" on Debian), or name another by CHROMIUM`;
+
+/** What the cookbook's page calls the broker; test pages do too. */
+const example = "http://127.0.0.1:5252";
+
+const listener = `<!doctype html><script type="module">
+  import { connect } from "http://127.0.0.1:5252/client.js";
+  const me = await connect("http://127.0.0.1:5252", { user: "alice", reconnect: { initialMs: 1, maxMs: 50 } });
+  const stream = me.stream("user:bob", { from: "live" });
+  await stream.opened;
+  globalThis.seen = [];
+  for await (const event of stream) if (event.event === "post") seen.push(event.post.text);
+</script>`;
 
 if (existsSync(executable)) await runAll();
 else if (process.env["CI"] === "true") tap.fail(missing);
 else tap.pass(`skipped: ${missing}`, { skip: missing });
 
 async function runAll(): Promise<void> {
-  const bundle = await bundleSdk();
+  await bundleSdk();
   const browser = await chromium.launch({
     executablePath: executable,
     args: [
@@ -40,8 +55,8 @@ async function runAll(): Promise<void> {
 
   for (const codec of ["msgpack", "json"]) {
     await tap.test(`${codec}: a page follows, posts, reads, and hears what others post`, async (t) => {
-      const { url } = await startBroker(t);
-      const page = await openPage(t, { browser, url, bundle, html: conversation(codec) });
+      const { url, open } = await start(t);
+      const page = await open(browser, conversation(codec));
       const bob = await connect(url, { user: "bob" });
       t.teardown(() => bob.close());
       await page.waitForFunction("globalThis.listening === true");
@@ -60,8 +75,8 @@ async function runAll(): Promise<void> {
   }
 
   await tap.test("a page comes back to a broker that restarted, and misses nothing", async (t) => {
-    const { url, restart } = await startBroker(t);
-    const page = await openPage(t, { browser, url, bundle, html: listener });
+    const { url, restart, open } = await start(t);
+    const page = await open(browser, listener);
     await page.waitForFunction("globalThis.seen !== undefined");
     const bob = await connect(url, { user: "bob", reconnect: { initialMs: 1, maxMs: 50 } });
     t.teardown(() => bob.close());
@@ -73,20 +88,22 @@ async function runAll(): Promise<void> {
   });
 
   await tap.test("a page's loop slower than its stream still gets every event once, in order", async (t) => {
-    const { url } = await startBroker(t);
+    const { url, open } = await start(t);
     const bob = await connect(url, { user: "bob" });
     t.teardown(() => bob.close());
-    const count = 2 * clientLimits.bufferedEvents;
-    await Promise.all(Array.from({ length: count }, (_, i) => bob.post(`${i}`)));
-    const page = await openPage(t, { browser, url, bundle, html: slowReader(count) });
+    const count = 10_000; // over twice what a stream buffers
+    for (let i = 0; i < count; i += 1_000) {
+      await Promise.all(Array.from({ length: 1_000 }, (_, n) => bob.post(`${i + n}`)));
+    }
+    const page = await open(browser, slowReader(count));
     await page.waitForFunction("globalThis.wrong !== undefined");
     t.equal(await page.evaluate("globalThis.wrong"), 0);
   });
 
   await tap.test("browser.html: the ten lines, with the bundle that the broker serves", async (t) => {
-    const { url } = await startBroker(t);
+    const { open } = await start(t);
     const html = await readFile(join(root, "clients/examples/browser.html"), "utf8");
-    const page = await openPage(t, { browser, url, html });
+    const page = await open(browser, html);
     await page.fill("#text", "sung in a browser");
     await page.press("#text", "Enter");
     await page.waitForSelector("li:has-text('browser: sung in a browser')");
@@ -104,8 +121,8 @@ interface Results {
 
 function conversation(codec: string): string {
   return `<!doctype html><script type="module">
-    import { connect } from "/sdk.js";
-    const me = await connect(location.origin, { user: "alice", device: "tab", codec: "${codec}" });
+    import { connect } from "http://127.0.0.1:5252/client.js";
+    const me = await connect("http://127.0.0.1:5252", { user: "alice", device: "tab", codec: "${codec}" });
     await me.follow("bob");
     const home = me.stream("home");
     await home.opened;
@@ -124,19 +141,10 @@ function conversation(codec: string): string {
   </script>`;
 }
 
-const listener = `<!doctype html><script type="module">
-  import { connect } from "/sdk.js";
-  const me = await connect(location.origin, { user: "alice", reconnect: { initialMs: 1, maxMs: 50 } });
-  const stream = me.stream("user:bob", { from: "live" });
-  await stream.opened;
-  globalThis.seen = [];
-  for await (const event of stream) if (event.event === "post") seen.push(event.post.text);
-</script>`;
-
 function slowReader(count: number): string {
   return `<!doctype html><script type="module">
-    import { connect } from "/sdk.js";
-    const me = await connect(location.origin, { user: "alice" });
+    import { connect } from "http://127.0.0.1:5252/client.js";
+    const me = await connect("http://127.0.0.1:5252", { user: "alice" });
     let next = 0;
     let wrong = 0;
     for await (const event of me.stream("user:bob", { from: "earliest" })) {
@@ -149,55 +157,64 @@ function slowReader(count: number): string {
   </script>`;
 }
 
-/** A page of the broker's own origin that holds `html`; errors in it fail the test. */
-async function openPage(
-  t: Test,
-  options: { browser: Browser; url: string; bundle?: string; html: string },
-): Promise<Page> {
-  const { browser, url, bundle = "", html } = options;
-  const context = await browser.newContext();
-  t.teardown(() => context.close());
-  const page = await context.newPage();
-  page.on("pageerror", (error) => t.fail(`in the page: ${error.message}`));
-  const origin = url.replace(/^ws/, "http");
-  await page.route(`${origin}/test.html`, (route) => route.fulfill({ contentType: "text/html", body: html }));
-  await page.route(`${origin}/sdk.js`, (route) =>
-    route.fulfill({ contentType: "text/javascript", body: bundle }),
-  );
-  await page.goto(`${origin}/test.html`);
-  return page;
-}
-
-async function startBroker(t: Test): Promise<{ url: string; restart: () => Promise<void> }> {
+/** A broker, and a web server of another origin whose pages may use it. */
+async function start(t: Test): Promise<World> {
   const data = await mkdtemp(join(tmpdir(), "whalesong-browser-"));
-  let broker = await Broker.start({ port: 0, data });
+  let html = "";
+  const pages = createServer((_request, response) => {
+    response.setHeader("content-type", "text/html; charset=utf-8");
+    response.end(html.replaceAll(example, url));
+  });
+  await new Promise<void>((resolve) => pages.listen(0, "127.0.0.1", resolve));
+  const origin = `http://127.0.0.1:${(pages.address() as AddressInfo).port}`;
+  const options: Partial<BrokerOptions> = { data, logLevel: "error", drainMs: 20, corsOrigins: [origin] };
+  let broker = await Broker.start({ ...options, port: 0 });
   const { url } = broker;
+  t.equal((await fetch(`${url}/client.js`)).status, 200, "the broker serves the bundle");
   t.teardown(async () => {
     await broker.stop();
+    pages.closeAllConnections();
+    pages.close();
     await rm(data, { recursive: true, force: true });
   });
   return {
     url,
     restart: async () => {
       await broker.stop();
-      broker = await Broker.start({ port: Number(new URL(url).port), data });
+      broker = await Broker.start({ ...options, port: Number(new URL(url).port) });
+    },
+    open: async (browser, content) => {
+      html = content;
+      const context = await browser.newContext();
+      t.teardown(() => context.close());
+      const page = await context.newPage();
+      page.on("pageerror", (error) => t.fail(`in the page: ${error.message}`));
+      await page.goto(origin);
+      return page;
     },
   };
 }
 
+interface World {
+  readonly url: string;
+  restart: () => Promise<void>;
+  /** Opens a page that holds `html`; errors in it fail the test. */
+  open: (browser: Browser, html: string) => Promise<Page>;
+}
+
 /** Builds the bundle where the broker serves it from, as `npm run build:browser` does. */
-async function bundleSdk(): Promise<string> {
+async function bundleSdk(): Promise<void> {
   const outfile = join(root, "dist/clients/browser/whalesong.js");
-  await build({
+  const { metafile } = await build({
     entryPoints: [join(root, "clients/browser/index.ts")],
     bundle: true,
     format: "esm",
     target: "es2022",
     sourcemap: true,
+    metafile: true,
     outfile,
     logLevel: "warning",
   });
-  const bundle = await readFile(outfile, "utf8");
-  if (/^\s*import[\s{*]/m.test(bundle)) throw new Error(`${outfile} is not self-contained: it imports`);
-  return bundle;
+  const imports = Object.values(metafile.outputs).flatMap((output) => output.imports);
+  tap.same(imports, [], "the bundle is self-contained");
 }

@@ -4,9 +4,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { SignJWT } from "jose";
 import tap, { type Test } from "tap";
 
 import { Broker } from "../../broker/broker.ts";
+import type { BrokerOptions } from "../../broker/options.ts";
 import {
   type Client,
   connect,
@@ -196,16 +198,56 @@ await tap.test(
   },
 );
 
+const authSecret = "a secret for tests, of 32 bytes and more";
+
+function token(user: string, scope: string, seconds = 3_600): Promise<string> {
+  return new SignJWT({ scope })
+    .setProtectedHeader({ alg: "HS256" })
+    .setSubject(user)
+    .setExpirationTime(Math.floor(Date.now() / 1_000) + seconds)
+    .sign(new TextEncoder().encode(authSecret));
+}
+
+await tap.test(
+  "with tokens: who has none is refused, scopes hold, and auth changes them in place",
+  async (t) => {
+    const { meet, url } = await start(t, { authSecret });
+    await t.rejects(connect(url, { user: "alice" }), { code: "unauthenticated" });
+    await t.rejects(connect(url, { token: "nonsense" }), { code: "unauthenticated" });
+    await t.rejects(connect(url, { getToken: () => token("alice", "read", -60) }), {
+      code: "unauthenticated",
+    });
+    const alice = await meet({ getToken: () => token("alice", "read") });
+    t.equal(alice.user, "alice");
+    await t.rejects(alice.post("may I?"), { code: "forbidden" });
+    await t.rejects(nextEvent(alice.stream("firehose", { from: "live" })), { code: "forbidden" });
+    const { session } = alice;
+    await alice.auth(await token("alice", "read write firehose"));
+    const firehose = await live(alice, "firehose");
+    await alice.post("I may");
+    t.match(await nextItem(firehose), { post: { author: "alice", text: "I may" } });
+    t.equal(alice.session, session, "still the same session");
+
+    const backend = await meet({ token: await token("app", "read write backend") });
+    await backend.post("in dave's name", { as: "dave" });
+    t.match(await nextItem(firehose), { post: { author: "dave" } });
+    await backend.follow("dave", { as: "erin" });
+    t.same(texts((await backend.read("home", { as: "erin" })).items), ["in dave's name"]);
+    await t.rejects(alice.post("forged", { as: "dave" }), { code: "forbidden" });
+  },
+);
+
 interface World {
   readonly url: string;
-  meet: (options: ConnectOptions) => Promise<Client>;
+  meet: (as: ConnectOptions) => Promise<Client>;
   /** Stops the broker and starts it again at the same address, with its data or without. */
   restart: (options?: { forget?: boolean }) => Promise<void>;
 }
 
-async function start(t: Test): Promise<World> {
+async function start(t: Test, given: Partial<BrokerOptions> = {}): Promise<World> {
+  const options: Partial<BrokerOptions> = { logLevel: "error", drainMs: 20, ...given };
   const data = await mkdtemp(join(tmpdir(), "whalesong-sdk-"));
-  let broker = await Broker.start({ port: 0, data });
+  let broker = await Broker.start({ port: 0, data, ...options });
   const { url } = broker;
   const port = Number(new URL(url).port);
   const clients: Client[] = [];
@@ -216,15 +258,15 @@ async function start(t: Test): Promise<World> {
   });
   return {
     url,
-    meet: async (options) => {
-      const client = await connect(url, { reconnect: quick, ...options });
+    meet: async (as) => {
+      const client = await connect(url, { reconnect: quick, ...as });
       clients.push(client);
       return client;
     },
     restart: async ({ forget = false } = {}) => {
       await broker.stop();
       if (forget) await rm(data, { recursive: true, force: true });
-      broker = await Broker.start({ port, data });
+      broker = await Broker.start({ port, data, ...options });
     },
   };
 }

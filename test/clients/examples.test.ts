@@ -16,6 +16,39 @@ import { nextEvent } from "./session.ts";
 
 const examples = fileURLToPath(new URL("../../clients/examples/", import.meta.url));
 
+/** One example as a process; its output by the line. */
+class Run {
+  readonly child: ChildProcess;
+  readonly exit: Promise<number | null>;
+  readonly lines: string[] = [];
+  errors = "";
+  #wanted: (() => void) | undefined;
+
+  constructor(t: Test, example: string, ...args: string[]) {
+    this.child = spawn(process.execPath, ["--import=tsx", examples + example, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    t.teardown(() => this.child.kill("SIGKILL"));
+    this.child.stderr?.on("data", (text) => (this.errors += String(text)));
+    createInterface({ input: this.child.stdout! }).on("line", (line) => {
+      this.lines.push(line);
+      this.#wanted?.();
+    });
+    this.exit = once(this.child, "close").then(([code]) => code as number | null);
+  }
+
+  /** Resolves when a line matches; rejects when the example ends before. */
+  async line(pattern: RegExp): Promise<void> {
+    let ended = false;
+    const exit = this.exit.then(() => (ended = true));
+    while (!this.lines.some((line) => pattern.test(line))) {
+      if (ended)
+        throw new Error(`it ended without ${String(pattern)}:\n${this.lines.join("\n")}\n${this.errors}`);
+      await Promise.race([exit, new Promise<void>((resolve) => (this.#wanted = resolve))]);
+    }
+  }
+}
+
 await tap.test("follow-and-read.ts", async (t) => {
   const run = new Run(t, "follow-and-read.ts", await start(t));
   t.equal(await run.exit, 0, run.errors);
@@ -80,43 +113,10 @@ await tap.test("reply-bot.ts", async (t) => {
 
 async function start(t: Test): Promise<string> {
   const data = await mkdtemp(join(tmpdir(), "whalesong-examples-"));
-  const broker = await Broker.start({ port: 0, data });
+  const broker = await Broker.start({ port: 0, data, logLevel: "error", drainMs: 0 });
   t.teardown(async () => {
     await broker.stop();
     await rm(data, { recursive: true, force: true });
   });
   return broker.url;
-}
-
-/** One example as a process; its output by the line. */
-class Run {
-  readonly child: ChildProcess;
-  readonly exit: Promise<number | null>;
-  readonly lines: string[] = [];
-  errors = "";
-  #wanted: (() => void) | undefined;
-
-  constructor(t: Test, example: string, ...args: string[]) {
-    this.child = spawn(process.execPath, ["--import=tsx", examples + example, ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    t.teardown(() => this.child.kill("SIGKILL"));
-    this.child.stderr?.on("data", (text) => (this.errors += String(text)));
-    createInterface({ input: this.child.stdout! }).on("line", (line) => {
-      this.lines.push(line);
-      this.#wanted?.();
-    });
-    this.exit = once(this.child, "close").then(([code]) => code as number | null);
-  }
-
-  /** Resolves when a line matches; rejects when the example ends before. */
-  async line(pattern: RegExp): Promise<void> {
-    let ended = false;
-    const exit = this.exit.then(() => (ended = true));
-    while (!this.lines.some((line) => pattern.test(line))) {
-      if (ended)
-        throw new Error(`it ended without ${String(pattern)}:\n${this.lines.join("\n")}\n${this.errors}`);
-      await Promise.race([exit, new Promise<void>((resolve) => (this.#wanted = resolve))]);
-    }
-  }
 }
