@@ -1,11 +1,12 @@
 /* whalesong/client in browsers: the same API as on Node.js, over the native WebSocket.
  *
  *     <script type="module">
- *       import { connect } from "/client.js";
- *       const me = await connect(location.origin, { user: "alice", device: "browser" });
+ *       import { connect } from "http://127.0.0.1:5252/client.js";
+ *       const me = await connect("http://127.0.0.1:5252", { user: "alice", device: "browser" });
  *       for await (const event of me.stream("home")) console.log(event);
  *     </script>
- */
+ *
+ * The broker serves this module as one file. A page of another origin must be allowed by its --cors-origin. */
 
 import { type Client, connectOn } from "../core/client.ts";
 import type { ConnectOptions } from "../core/options.ts";
