@@ -96,9 +96,9 @@ export async function createHttpServer(parts: HttpParts): Promise<FastifyInstanc
     clientErrorHandler: refuseUnreadable,
   });
   server.setErrorHandler((error, _request, reply) => refuse(error, reply));
-  server.setNotFoundHandler(notFound);
   acceptJsonAlone(server);
   guardOrigins(server, parts);
+  server.addHook("onRequest", refuseUnknown);
   const served = collectMethods(server);
   const streams = new EventStreams(parts.sessions, parts.heartbeatMs ?? 15_000);
   server.addHook("preClose", async () => streams.close());
@@ -144,8 +144,10 @@ function refuseUnreadable(error: Error & { code?: string }, socket: Socket): voi
   );
 }
 
-function notFound(request: FastifyRequest): never {
-  const path = request.url.split("?", 1)[0]!.slice(0, 200);
+/** Before a body is read that nobody asked for. */
+async function refuseUnknown({ is404, url }: FastifyRequest): Promise<void> {
+  if (!is404) return;
+  const path = url.split("?", 1)[0]!.slice(0, 200);
   throw new WhalesongError("not_found", `there is nothing at ${path}; /openapi.json lists what there is`);
 }
 
@@ -309,17 +311,17 @@ function addOperatorRoutes(server: FastifyInstance, parts: HttpParts): void {
 function refuseOtherMethods(server: FastifyInstance, served: ReadonlyMap<string, readonly string[]>): void {
   for (const [url, methods] of served) {
     const allow = methods.join(", ");
+    const refuse = ({ method }: FastifyRequest): never => {
+      throw new HttpError(405, badRequest("method", `${method} is not served here; ${allow} is`), { allow });
+    };
     server.route({
       method: ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"].filter(
         (method) => !methods.includes(method),
       ),
       url,
       exposeHeadRoute: false,
-      handler: ({ method }) => {
-        throw new HttpError(405, badRequest("method", `${method} is not served here; ${allow} is`), {
-          allow,
-        });
-      },
+      onRequest: async (request) => refuse(request),
+      handler: refuse,
     });
   }
 }

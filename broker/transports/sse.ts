@@ -64,8 +64,7 @@ export class EventStreams {
     try {
       session.greet(principal, device);
       const { cursor } = await session.subscribe(fields);
-      if (connection.isEnded)
-        throw new WhalesongError("unavailable", "the broker is stopping; try again elsewhere or later");
+      if (connection.ending !== undefined) throw connection.ending;
       if (response.destroyed) return;
       this.#open.add(connection);
       connection.begin(cursor, headers);
@@ -92,6 +91,7 @@ class SseConnection implements Connection {
   readonly #response: ServerResponse;
   #hasBegun = false;
   #isEnded = false;
+  #ending: WhalesongError | undefined;
   /** The bytes after which there is nothing more to say. */
   #last: Buffer | undefined;
 
@@ -103,9 +103,9 @@ class SseConnection implements Connection {
     return this.#response.writableLength;
   }
 
-  /** It was closed, perhaps before it began. */
-  get isEnded(): boolean {
-    return this.#isEnded;
+  /** Why the session closed it, if it did before it began. */
+  get ending(): WhalesongError | undefined {
+    return this.#ending;
   }
 
   begin(cursor: string, headers: StreamRequest["headers"]): void {
@@ -147,10 +147,13 @@ class SseConnection implements Connection {
 
   close(code: number, reason: string): void {
     if (this.#isEnded) return;
-    if (!this.#hasBegun) this.#isEnded = true;
+    if (!this.#hasBegun) this.#ending = errorOf(code, reason);
     else if (code === closeCodes.no_progress) this.destroy();
     else {
-      if (code !== closeCodes.draining) this.#response.write(endOf(code, reason));
+      if (code !== closeCodes.draining) {
+        const error = errorOf(code, reason).toBody();
+        this.#response.write(this.#encodeMessage({ event: "end", error }));
+      }
       this.#end();
     }
   }
@@ -181,11 +184,10 @@ function withoutSub(message: object): object {
   return rest;
 }
 
-/** The last event of a session that is closed for a reason of its own. */
-function endOf(code: number, reason: string): string {
+/** Why a session is closed, as an error. */
+function errorOf(code: number, reason: string): WhalesongError {
   const isToken = code === closeCodes.token_expired || code === closeCodes.unauthenticated;
-  const error = new WhalesongError(isToken ? "unauthenticated" : "unavailable", reason);
-  return `event: end\ndata: ${JSON.stringify({ event: "end", error: error.toBody() })}\n\n`;
+  return new WhalesongError(isToken ? "unauthenticated" : "unavailable", reason);
 }
 
 /** Events in the form of a stream, shared by all who read them. */
