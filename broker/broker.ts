@@ -217,7 +217,7 @@ async function assemble(
     health: { readiness },
     metrics: () => metrics.text(),
     version: packageVersion(),
-    browserClientFile: fileURLToPath(new URL("../clients/browser/whalesong.js", import.meta.url)),
+    browserClientFile: browserClientFile(),
     corsOrigins: options.corsOrigins,
     connectionRate,
     onRefusal: (code) => metrics.onRefusal(code),
@@ -251,6 +251,12 @@ async function assemble(
     http,
     webSockets,
   };
+}
+
+/** Built beside the built broker; a broker run from its sources serves what was built last. */
+function browserClientFile(): string {
+  const built = import.meta.url.endsWith(".ts") ? "../dist/" : "../";
+  return fileURLToPath(new URL(`${built}clients/browser/whalesong.js`, import.meta.url));
 }
 
 /** From package.json, which lies above both the sources and what is built from them. */
