@@ -2,7 +2,7 @@
  *
  * A principal with the scope `backend` speaks for many users and is trusted to hold itself back: it is not limited. */
 
-import { WhalesongError } from "../../protocol/index.ts";
+import { WhalesongError, fold } from "../../protocol/index.ts";
 import type { Principal } from "./principal.ts";
 import { type Rate, TokenBucket } from "./token-bucket.ts";
 
@@ -23,11 +23,12 @@ export class Rates {
   take(principal: Principal): void {
     if (principal.scopes.has("backend")) return;
     const now = this.#now();
-    let bucket = this.#buckets.get(principal.user);
+    const user = fold(principal.user);
+    let bucket = this.#buckets.get(user);
     if (bucket === undefined) {
       if (this.#buckets.size >= maxBuckets) this.#forgetFull(now);
       bucket = new TokenBucket(this.#rate, now);
-      this.#buckets.set(principal.user, bucket);
+      this.#buckets.set(user, bucket);
     }
     const retryAfterMs = bucket.take(now);
     if (retryAfterMs > 0) {

@@ -10,6 +10,7 @@ import { WebSocket, WebSocketServer } from "ws";
 
 import { type WhalesongError, closeCodes, decode, limits, subprotocols } from "../../protocol/index.ts";
 import type { Authenticator, Connection, MessageEncoder, Session, Sessions } from "../sessions/index.ts";
+import { checkOpenModeOrigin } from "./origins.ts";
 import { encoders, pingFrame } from "./websocket-frames.ts";
 
 const path = "/v1/ws";
@@ -20,7 +21,7 @@ export interface WebSocketParts {
   server: Server;
   sessions: Sessions;
   authenticator: Authenticator;
-  /** Pages of other origins that may connect; `*` is any. Clients that are no browser send no origin. */
+  /** Pages of other origins that may connect in open mode; `*` is any. */
   corsOrigins: string[];
   onFault: (error: unknown) => void;
 }
@@ -126,10 +127,14 @@ export class WebSocketTransport {
       refuse(socket, 404, `WebSockets are served at ${path}`);
       return;
     }
-    const { origin } = request.headers;
-    if (origin !== undefined && !this.#mayConnect(origin, request.headers.host)) {
-      refuse(socket, 403, `pages of ${origin} may not connect; allow them with --cors-origin`);
-      return;
+    const { authenticator, corsOrigins } = this.#parts;
+    if (authenticator.isOpen) {
+      try {
+        checkOpenModeOrigin(request.headers, corsOrigins);
+      } catch (error) {
+        refuse(socket, 403, (error as Error).message);
+        return;
+      }
     }
     const offered = request.headers["sec-websocket-protocol"];
     if (
@@ -142,13 +147,6 @@ export class WebSocketTransport {
     this.#acceptor.handleUpgrade(request, socket, head, (client) =>
       this.#accept(client, socket, request, url),
     );
-  }
-
-  /** In open mode a page of any origin could act as anyone on the machine of whoever opens it. */
-  #mayConnect(origin: string, host: string | undefined): boolean {
-    const { corsOrigins } = this.#parts;
-    if (corsOrigins.includes("*") || corsOrigins.includes(origin)) return true;
-    return URL.canParse(origin) && new URL(origin).host === host;
   }
 
   #accept(client: ClientSocket, socket: Socket, request: IncomingMessage, url: URL): void {
