@@ -3,7 +3,7 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import t from "tap";
+import tap from "tap";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
@@ -41,12 +41,12 @@ function importersOf(name: string): string[] {
   ].sort();
 }
 
-t.test("there are imports to judge", async (t) => {
+await tap.test("there are imports to judge", async (t) => {
   t.ok(imports.length > 200, `${imports.length} imports`);
   t.ok(imports.some(({ target }) => target === "broker/state/index.ts"));
 });
 
-t.test("imports within the broker point one way", async (t) => {
+await tap.test("imports within the broker point one way", async (t) => {
   const layers = [
     "protocol",
     "broker/state",
@@ -66,14 +66,14 @@ t.test("imports within the broker point one way", async (t) => {
   }
 });
 
-t.test("the protocol imports nothing of the project, and nothing of Node.js", async (t) => {
+await tap.test("the protocol imports nothing of the project, and nothing of Node.js", async (t) => {
   for (const { file, target } of imports) {
     if (file.startsWith("protocol/"))
       t.match(target, /^(protocol\/|typebox|msgpackr)/, `${file} may import ${target}`);
   }
 });
 
-t.test("broker and clients meet in main.ts alone", async (t) => {
+await tap.test("broker and clients meet in main.ts alone", async (t) => {
   for (const { file, target } of imports) {
     if (file.startsWith("clients/")) t.notMatch(target, /^broker\//, `${file} does not import ${target}`);
     if (file.startsWith("broker/") && file !== "broker/main.ts")
@@ -81,7 +81,7 @@ t.test("broker and clients meet in main.ts alone", async (t) => {
   }
 });
 
-t.test("what all clients share knows neither Node.js nor a transport", async (t) => {
+await tap.test("what all clients share knows neither Node.js nor a transport", async (t) => {
   for (const { file, target } of imports) {
     if (file.startsWith("clients/core/"))
       t.match(target, /^(protocol|clients\/core)\//, `${file} may import ${target}`);
@@ -90,7 +90,7 @@ t.test("what all clients share knows neither Node.js nor a transport", async (t)
   }
 });
 
-t.test("lmdb, ws, msgpackr and nats stay where they belong", async (t) => {
+await tap.test("lmdb, ws, msgpackr and nats stay where they belong", async (t) => {
   for (const file of importersOf("lmdb")) t.match(file, /^broker\/state\//, `${file} may import lmdb`);
   for (const file of importersOf("ws"))
     t.match(file, /^(broker\/transports\/websocket\.ts|clients\/node\/|bench\/)/, `${file} may import ws`);

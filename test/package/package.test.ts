@@ -8,7 +8,7 @@ import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import t from "tap";
+import tap from "tap";
 
 /** As a user would run it: the test runner's own hooks into Node.js, which it puts into every child's environment, stay out. */
 const run = (file: string, args: string[], { cwd }: { cwd: string }): Promise<{ stdout: string }> =>
@@ -16,9 +16,9 @@ const run = (file: string, args: string[], { cwd }: { cwd: string }): Promise<{ 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
 const folder = await mkdtemp(join(tmpdir(), "whalesong-package-"));
-t.teardown(() => rm(folder, { recursive: true, force: true }));
+tap.teardown(() => rm(folder, { recursive: true, force: true }));
 
-t.before(async () => {
+tap.before(async () => {
   const { stdout } = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], {
     cwd: root,
   });
@@ -38,7 +38,7 @@ async function node(name: string, program: string): Promise<string> {
   return stdout;
 }
 
-t.test("the broker embeds, and the SDK talks to it", async (t) => {
+await tap.test("the broker embeds, and the SDK talks to it", async (t) => {
   const output = await node(
     "embedded.js",
     `import { Broker } from "whalesong";
@@ -61,7 +61,7 @@ t.test("the broker embeds, and the SDK talks to it", async (t) => {
   t.equal(output.trim(), "alice hello @bob bob");
 });
 
-t.test("the protocol comes alone", async (t) => {
+await tap.test("the protocol comes alone", async (t) => {
   const output = await node(
     "protocol.js",
     `import { checkRequest, closeCodes, extractMentions } from "whalesong/protocol";
@@ -70,7 +70,7 @@ t.test("the protocol comes alone", async (t) => {
   t.equal(output.trim(), "4000 [ 'bob' ] ping");
 });
 
-t.test("the command serves and publishes", async (t) => {
+await tap.test("the command serves and publishes", async (t) => {
   const command = join(folder, "node_modules/.bin/whalesong");
   const { stdout: version } = await run(command, ["--version"], { cwd: folder });
   t.match(version, /^\d+\.\d+\.\d+/);
@@ -98,7 +98,7 @@ t.test("the command serves and publishes", async (t) => {
   t.equal(code, 0, "SIGTERM ends it cleanly");
 });
 
-t.test("types come along", async (t) => {
+await tap.test("types come along", async (t) => {
   await writeFile(
     join(folder, "typed.ts"),
     `import { Broker, type BrokerOptions } from "whalesong";
