@@ -2,7 +2,7 @@
 
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 
@@ -12,7 +12,7 @@ import { type RawData, WebSocket, WebSocketServer } from "ws";
 import { seededRandom } from "../../clients/cli/replay/random.ts";
 import { decode, subprotocols } from "../../protocol/codec.ts";
 import { startBroker } from "./broker.ts";
-import { whalesong } from "./whalesong.ts";
+import { Running, whalesong } from "./whalesong.ts";
 
 interface Counted {
   text: string;
@@ -116,6 +116,57 @@ void test("what is lost on the way is found missing, and the replay fails", asyn
   t.equal(report.faults.home["missing"]! + report.faults.mentions["missing"]!, 1);
   t.equal(report.deliveries, report.expectedDeliveries - 1);
 });
+
+void test("a broker killed in the middle and started again costs no delivery", async (t) => {
+  const folder = t.testdir({ data: {} });
+  const file = join(folder, "some.txt");
+  writeFileSync(file, makeInteractions(400, 30, 3).text);
+  const port = await freePort();
+  const serve = async (): Promise<Running> => {
+    const flags = ["--port", String(port), "--data", join(folder, "data"), "--cursor-every", "200ms"];
+    const broker = new Running(["serve", ...flags, "--log-level", "silent"]);
+    t.teardown(() => broker.process.kill("SIGKILL"));
+    await broker.says(/listens on/);
+    return broker;
+  };
+  const first = await serve();
+  // A line each second, at 100 times real time: four seconds of publishing, killed as it begins.
+  const args = ["replay", file, "--subscribers", "20", "--speed", "100", "--json"];
+  const replaying = new Running(args, { WHALESONG_URL: `ws://127.0.0.1:${port}` });
+  await replaying.says(/publishing/, "stderr");
+  first.process.kill("SIGKILL");
+  await first.ended;
+  const second = await serve();
+  const { status, stdout, stderr } = await replaying.ended;
+  second.process.kill("SIGTERM");
+  await second.ended;
+  t.equal(status, 0, stderr);
+  const report = JSON.parse(stdout) as Report;
+  t.match(report, { flawless: true, faults: { home: none, mentions: none } });
+  t.ok(Number(report["reconnects"]) >= 20, "every subscriber lost its connection");
+});
+
+void test("Ctrl-C ends a replay with status 130 and no report", async (t) => {
+  const { url, folder } = await start(t);
+  const file = join(folder, "some.txt");
+  writeFileSync(file, makeInteractions(10_000, 30, 4).text);
+  const replaying = new Running(["replay", file, "--speed", "1"], { WHALESONG_URL: url });
+  await replaying.says(/publishing/, "stderr");
+  replaying.process.kill("SIGINT");
+  const { status, stdout, stderr } = await replaying.ended;
+  t.equal(status, 130);
+  t.equal(stdout, "");
+  t.notMatch(stderr, /whalesong:|Error/);
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
 
 void test("a line that is none is refused before anything is sent", async (t) => {
   const folder = t.testdir({ "bad.txt": "1 2 3 RT\nnonsense\n", "empty.txt": "\n" });
