@@ -1,4 +1,4 @@
-/* Inspect: looks into a store without changing it, for `doctor`. */
+/* Inspect: looks into a store without changing it: for `doctor`, and before a broker opens one. */
 
 import { open } from "lmdb";
 

@@ -16,6 +16,7 @@ import { Environment, type StoreSize } from "./environment.ts";
 import { type Entry, decodeEntry, encodeEntry } from "./entries.ts";
 import { FolderError, type FolderLock, lockFolder } from "./folder.ts";
 import { Follows } from "./follows.ts";
+import { inspectStore } from "./inspect.ts";
 import { type Meta, formatVersion, readApplied, readMeta, writeApplied, writeMeta } from "./meta.ts";
 import { Positions } from "./positions.ts";
 import { PublishKeys } from "./publish-keys.ts";
@@ -55,15 +56,9 @@ export class State {
   static async open(path: string, { isDurable = true } = {}): Promise<State> {
     const lock = await lockFolder(path);
     try {
+      await refuseOtherFormats(path);
       const environment = new Environment(path);
       const meta = readMeta(environment.tables.meta) ?? (await writeFirstMeta(environment));
-      if (meta.format !== formatVersion) {
-        await environment.close();
-        throw new FolderError(
-          `data folder ${path}: its format is version ${meta.format}, this broker reads version ${formatVersion}; ` +
-            `use the broker that wrote it, or choose another folder with --data`,
-        );
-      }
       return new State(environment, lock, await writeOpened(environment, meta, isDurable));
     } catch (error) {
       lock.release();
@@ -189,6 +184,16 @@ export class State {
   setFloor(floor: Offset): void {
     this.#meta = { ...this.#meta, floor };
   }
+}
+
+/** Looks before it writes: a store of another version is left as it is. @throws FolderError */
+async function refuseOtherFormats(path: string): Promise<void> {
+  const store = await inspectStore(path);
+  if (store === undefined || store.format === formatVersion) return;
+  throw new FolderError(
+    `data folder ${path}: its format is version ${store.format}, this broker reads version ${formatVersion}; ` +
+      `use the broker that wrote it, or choose another folder with --data`,
+  );
 }
 
 async function writeFirstMeta(environment: Environment): Promise<Meta> {
