@@ -143,7 +143,7 @@ export class SessionBroker {
     await this.log.close();
     await this.streams.settled();
     await this.cursors.close();
-    this.#webSockets.terminate();
+    await this.#webSockets.close(1_000);
     await this.state.close();
   }
 }
