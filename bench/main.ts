@@ -24,6 +24,7 @@ interface CoreOptions {
   quick?: boolean;
   json?: string;
   data: string;
+  profiles?: string;
 }
 
 /** What `--quick` measures of every size. */
@@ -41,6 +42,7 @@ program
   .option("--scale <part>", "this part of every size, from 0.001 to 1", parseScale, 1)
   .option("--json <file>", "write the report as JSON, too")
   .option("--data <folder>", "where data folders are made for the run: the disk that is measured", tmpdir())
+  .option("--profiles <folder>", "write a CPU profile of each broker there; slows it down a little")
   .addHelpText("after", "\nRun `npm run build` first, so that what is measured is what is shipped.")
   .action(runCore);
 
@@ -75,12 +77,12 @@ async function runCore({ quick, ...given }: CoreOptions): Promise<void> {
 }
 
 /** Runs the parts one after the other, each with a folder and processes of its own that go with it. */
-async function measure({ only, scale, data }: Omit<CoreOptions, "quick">): Promise<Figure[]> {
+async function measure({ only, scale, data, profiles }: Omit<CoreOptions, "quick">): Promise<Figure[]> {
   const controller = new AbortController();
   const figures: Figure[] = [];
   for (const part of only) {
     const folder = mkdtempSync(join(data, "whalesong-bench-"));
-    const run = new Run({ folder, scale, signal: controller.signal });
+    const run = new Run({ folder, scale, profiles, signal: controller.signal });
     const interrupt = (): void => {
       controller.abort(new Error("interrupted"));
       run.kill();

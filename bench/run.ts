@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 import { type Phase, startPhase } from "../clients/cli/replay/progress.ts";
 import type { Handlers, Progress } from "./asks.ts";
-import type { BrokerHandlers, Memory } from "./broker-process.ts";
+import type { BrokerHandlers, Memory, Watched } from "./broker-process.ts";
 import { Child } from "./children.ts";
 import type { Spent } from "./measure.ts";
 
@@ -16,6 +16,8 @@ export interface RunOptions {
   folder: string;
   /** The part of every size that is measured, up to 1. */
   scale: number;
+  /** Where CPU profiles of the brokers go. None are made without. */
+  profiles: string | undefined;
   signal: AbortSignal;
 }
 
@@ -23,6 +25,7 @@ export interface RunOptions {
 export interface Observed<T> {
   result: T;
   broker: Spent;
+  loopDelayMs: Watched["loopDelayMs"];
 }
 
 export class Run {
@@ -48,7 +51,9 @@ export class Run {
 
   /** Starts a broker over `data`. */
   async startBroker(data = this.makeFolder()): Promise<BrokerProcess> {
-    const child = this.#start<BrokerHandlers>("broker-process", ["--expose-gc"]);
+    const { profiles } = this.#options;
+    const profiling = profiles === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profiles}`];
+    const child = this.#start<BrokerHandlers>("broker-process", ["--expose-gc", ...profiling]);
     return new BrokerProcess(child, data, await child.ask("start", { data }));
   }
 
@@ -106,17 +111,10 @@ export class BrokerProcess {
 
   /** Does `work`, and tells what the broker spent meanwhile. */
   async observe<T>(work: () => Promise<T>): Promise<Observed<T>> {
-    const before = await this.#child.ask("cpu", undefined);
-    const startMs = performance.now();
+    await this.#child.ask("beginWatch", undefined);
     const result = await work();
-    const seconds = (performance.now() - startMs) / 1_000;
-    const after = await this.#child.ask("cpu", undefined);
-    const broker: Spent = {
-      seconds,
-      userSeconds: after.userSeconds - before.userSeconds,
-      systemSeconds: after.systemSeconds - before.systemSeconds,
-    };
-    return { result, broker };
+    const { spent, loopDelayMs } = await this.#child.ask("endWatch", undefined);
+    return { result, broker: spent, loopDelayMs };
   }
 
   memory(): Promise<Memory> {

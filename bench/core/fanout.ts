@@ -57,7 +57,11 @@ async function measureRound(
 ): Promise<Figure[]> {
   const name = `fan-out to ${count.toLocaleString("en")}, ${inFlight} in flight`;
   await load.ask("fanOut", { posts: Math.ceil(posts / 10), inFlight });
-  const { result, broker: spent } = await run.phase(name, posts, (progress) =>
+  const {
+    result,
+    broker: spent,
+    loopDelayMs,
+  } = await run.phase(name, posts, (progress) =>
     broker.observe(() => load.ask("fanOut", { posts, inFlight }, progress)),
   );
   const deliveries = posts * count;
@@ -72,7 +76,7 @@ async function measureRound(
       value: user + system,
       unit: "µs/delivery",
       ...(atMost !== undefined && { atMost }),
-      note: `user ${user.toFixed(2)}, system ${system.toFixed(2)}`,
+      note: `user ${user.toFixed(2)}, system ${system.toFixed(2)}; event loop delay p99 ${loopDelayMs.p99.toFixed(0)} ms, at most ${loopDelayMs.max.toFixed(0)} ms`,
     }),
     figureOf({
       ...shared,

@@ -30,7 +30,11 @@ export async function measureResume(run: Run): Promise<Figure[]> {
     return { first, count, process: run.startLoad<ResumeHandlers>("resume") };
   });
   const name = `${readers.toLocaleString("en")} readers resume, ${follows} posts behind`;
-  const { result, broker: spent } = await run.phase(name, readers, async (progress) => {
+  const {
+    result,
+    broker: spent,
+    loopDelayMs,
+  } = await run.phase(name, readers, async (progress) => {
     const live = loads.map(() => 0);
     return broker.observe(() =>
       Promise.all(
@@ -66,7 +70,7 @@ export async function measureResume(run: Run): Promise<Figure[]> {
       atMost: mostSeconds,
       loads: result.map((each) => each.spent),
       broker: spent,
-      note: `from the first connection to the last live; ${Math.round(posts / spent.seconds).toLocaleString("en")} posts/s${fewer}`,
+      note: `from the first connection to the last live; ${Math.round(posts / spent.seconds).toLocaleString("en")} posts/s; event loop delay p99 ${loopDelayMs.p99.toFixed(0)} ms${fewer}`,
     }),
   ];
 }
