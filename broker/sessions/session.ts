@@ -180,6 +180,7 @@ export class Session implements Sink {
   close(reason: CloseReason, text: string): void {
     if (this.#state === "closed") return;
     this.#connection.write(this.#outbox.take(Number.MAX_SAFE_INTEGER));
+    this.#setReading(true); // what still comes is ignored, but the peer's own close has to be read
     this.#connection.close(closeCodes[reason], text);
     this.closed();
   }

@@ -201,7 +201,7 @@ function deletePost(state: State, target: PostEntry, base: DeleteBase): DeleteEn
 
 function deleteRepost(state: State, target: RepostEntry, base: DeleteBase): DeleteEntry {
   state.topics.put(authorTopic(base.author), base.offset);
-  state.reposts.remove(target.original, target.author);
+  state.reposts.withdraw(target.original, target.author);
   state.putEntry({ ...target, deleted: true });
   return { ...base, root: 0, mentions: [], tags: [], reposted: false };
 }
@@ -249,7 +249,7 @@ function forget(state: State, entry: Entry): void {
     }
     case "repost":
       state.topics.remove(authorTopic(entry.author), offset);
-      if (!entry.deleted) state.reposts.remove(entry.original, entry.author);
+      state.reposts.forget(entry.original, entry.author, offset);
       return;
     case "delete":
       state.topics.remove(authorTopic(entry.author), offset);
