@@ -107,7 +107,7 @@ export class CatchUp {
     for (const delivery of deliveries) this.#hand(subscription, delivery);
     if (isLive) {
       const { stream } = subscription;
-      interest.attach(subscription, stream.kind === "home" ? state.follows.list(stream.reader).targets : []);
+      interest.attach(subscription, stream.kind === "home" ? this.#followedAt(stream.reader, head) : []);
       subscription.state = "live";
       this.#hand(subscription, markDelivery(state, "live", subscription.position));
     } else if (deliveries.length === 0 && subscription.position > before) {
@@ -118,6 +118,12 @@ export class CatchUp {
       subscription.release();
       if (subscription.state === "catching up") this.add(subscription);
     });
+  }
+
+  /** Whom `reader` follows since `head` or before. Fan-out hears of later follows in their turn, after what came before them. */
+  #followedAt(reader: UserNo, head: Offset): UserNo[] {
+    const { targets, since } = this.#parts.state.follows.list(reader);
+    return targets.filter((_, i) => since[i]! <= head);
   }
 
   /** Hands over behind the gate: nothing leaves before `release`. The position stays what the step has made it. */
