@@ -109,6 +109,7 @@ export class SessionBroker {
       },
       onFault,
       onRefusal: () => {},
+      onHello: () => {},
       onFallBack: () => void this.fallBacks++,
     });
     this.#server = createServer();
