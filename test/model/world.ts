@@ -56,7 +56,10 @@ export class World implements DeviceWorld {
     for (const user of users) {
       const client = await this.broker.connect(user);
       this.#publishers.push(client);
-      await client.request("read", { stream: "home", limit: 1 }); // a user from here on, under this spelling
+      // A user from here on, under this spelling.
+      const [followee] = users.filter((other) => other !== user);
+      if (this.commands === 0)
+        for (const op of ["follow", "unfollow"]) await client.request(op, { user: followee });
     }
   }
 
