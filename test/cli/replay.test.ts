@@ -168,6 +168,18 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+void test("a token without the scope backend is refused, and ends the replay", async (t) => {
+  const secret = "a secret of thirty-two characters";
+  const broker = await startBroker(t, { authSecret: secret, cursorMs: 200 });
+  const file = join(t.testdir({ "some.txt": makeInteractions(100, 20, 5).text }), "some.txt");
+  const token = async (scope: string): Promise<string> =>
+    (await whalesong(["token", "--sub", "app", "--secret", secret, "--scope", scope])).stdout.trim();
+  const refused = await replay(broker.url, file, "--token", await token("read write"));
+  t.match(refused, { status: 1, stderr: /^whalesong: forbidden: /m });
+  const accepted = await replay(broker.url, file, "--token", await token("read write backend"));
+  t.match(accepted, { status: 0, report: { flawless: true, faults: { home: none } } });
+});
+
 void test("a line that is none is refused before anything is sent", async (t) => {
   const folder = t.testdir({ "bad.txt": "1 2 3 RT\nnonsense\n", "empty.txt": "\n" });
   const bad = await replay("ws://127.0.0.1:1", join(folder, "bad.txt"));

@@ -5,7 +5,7 @@ import cliProgress from "cli-progress";
 export interface Phase {
   /** Done so far, of the phase's total. */
   update(done: number, note?: string): void;
-  /** Ends the bar. Answers the phase's duration in seconds. */
+  /** Ends the bar, whose timer would keep the process. Answers the phase's duration in seconds. */
   end(): number;
 }
 
@@ -13,6 +13,22 @@ export interface Phase {
 const lineEveryMs = 5_000;
 /** Between two looks at the caller's counters. */
 const updateEveryMs = 100;
+
+/** Runs a phase of `total` steps, whose bar ends also when `work` throws. Answers its duration with what `work` returned. */
+export async function runPhase<Result>(
+  name: string,
+  total: number,
+  work: (update: Phase["update"]) => Promise<Result>,
+): Promise<{ result: Result; seconds: number }> {
+  const phase = startPhase(name, total);
+  try {
+    const result = await work((done, note) => phase.update(done, note));
+    return { result, seconds: phase.end() };
+  } catch (error) {
+    phase.end();
+    throw error;
+  }
+}
 
 /** Starts a phase of `total` steps. */
 export function startPhase(name: string, total: number): Phase {
@@ -29,12 +45,12 @@ export function startPhase(name: string, total: number): Phase {
     gracefulExit: false,
   });
   const startMs = performance.now();
+  const seconds = (): number => (performance.now() - startMs) / 1_000;
   bar.start(total, 0, { rate: 0, note: "" });
   let updatedMs = startMs;
   let latest: [number, string] = [0, ""];
   const show = (): void => {
-    const rate = Math.round((latest[0] * 1_000) / Math.max(1, performance.now() - startMs));
-    bar.update(latest[0], { rate, note: latest[1] });
+    bar.update(latest[0], { rate: Math.round(latest[0] / Math.max(0.001, seconds())), note: latest[1] });
   };
   return {
     update(done, note = "") {
@@ -47,7 +63,7 @@ export function startPhase(name: string, total: number): Phase {
     end() {
       show();
       bar.stop();
-      return (performance.now() - startMs) / 1_000;
+      return seconds();
     },
   };
 }

@@ -11,7 +11,7 @@ import { InteractionGraph } from "./graph.ts";
 import { InFlight } from "./in-flight.ts";
 import type { ReplayOptions } from "./index.ts";
 import { readInteractions } from "./interactions.ts";
-import { startPhase } from "./progress.ts";
+import { runPhase } from "./progress.ts";
 import { Publisher } from "./publisher.ts";
 import { sample, seededRandom } from "./random.ts";
 import { isFlawless, type ReplayReport, toJson, toTable } from "./report.ts";
@@ -96,18 +96,18 @@ interface Work {
 
 async function makeFollows({ session, graph, options, signal }: Work) {
   const before = await readStoreBytes(options);
-  const phase = startPhase("following", graph.followCount);
   const inFlight = new InFlight(options.concurrency);
   let done = 0;
-  for (const { follower, followed } of graph.follows()) {
-    signal.throwIfAborted();
-    await inFlight.start(async () => {
-      await session.follow(graph.handleOf(followed), { as: graph.handleOf(follower) });
-      phase.update(++done);
-    });
-  }
-  await inFlight.drain();
-  const followSeconds = phase.end();
+  const { seconds: followSeconds } = await runPhase("following", graph.followCount, async (update) => {
+    for (const { follower, followed } of graph.follows()) {
+      signal.throwIfAborted();
+      await inFlight.start(async () => {
+        await session.follow(graph.handleOf(followed), { as: graph.handleOf(follower) });
+        update(++done);
+      });
+    }
+    await inFlight.drain();
+  });
   const followBytes = difference(await readStoreBytes(options), before);
   return { followSeconds, ...(followBytes === undefined ? {} : { followBytes }) };
 }
@@ -118,15 +118,15 @@ interface Opening extends Omit<Work, "session"> {
 }
 
 async function openSubscribers({ subscribers, readers, graph, options, signal }: Opening): Promise<void> {
-  const phase = startPhase("subscribing", readers.length);
   let opened = 0;
-  await subscribers.open({
-    users: readers,
-    open: (user) => openAnother({ ...options, user: graph.handleOf(user) }, signal),
-    signal,
-    onOpened: () => phase.update(++opened),
-  });
-  phase.end();
+  await runPhase("subscribing", readers.length, (update) =>
+    subscribers.open({
+      users: readers,
+      open: (user) => openAnother({ ...options, user: graph.handleOf(user) }, signal),
+      signal,
+      onOpened: () => update(++opened),
+    }),
+  );
 }
 
 /** How many follows of the subscribers the broker does not list. @throws CommandError when it lists others: they would receive
@@ -173,19 +173,17 @@ interface Publishing extends Work {
 async function publish({ session, subscribers, graph, file, options, signal }: Publishing) {
   const before = await readStoreBytes(options);
   const publisher = new Publisher({ session, graph, signal, ...options });
-  const phase = startPhase("publishing", graph.interactions);
-  const show = (): void =>
-    phase.update(publisher.counts.interactions, `  ${subscribers.deliveries} deliveries`);
-  const showing = setInterval(show, 100);
   const startMs = performance.now();
-  try {
-    await publisher.publish(readInteractions(file, options));
-    show();
-  } finally {
-    clearInterval(showing);
-    phase.end();
-  }
-  const publishSeconds = (performance.now() - startMs) / 1_000;
+  const { seconds: publishSeconds } = await runPhase("publishing", graph.interactions, async (update) => {
+    const show = (): void => update(publisher.counts.interactions, `  ${subscribers.deliveries} deliveries`);
+    const showing = setInterval(show, 100);
+    try {
+      await publisher.publish(readInteractions(file, options));
+    } finally {
+      clearInterval(showing);
+      show();
+    }
+  });
   const streamsBehind = await arrive({ subscribers, head: headOf(publisher.entries), signal });
   const publishBytes = difference(await readStoreBytes(options), before);
   return {
@@ -204,12 +202,11 @@ async function arrive(arriving: {
   signal: AbortSignal;
 }): Promise<number> {
   const { subscribers, head, signal } = arriving;
-  const phase = startPhase("arriving", subscribers.all.length * subscribedStreams.length);
-  try {
-    return await subscribers.reach(head, { stallMs, signal, onReached: (streams) => phase.update(streams) });
-  } finally {
-    phase.end();
-  }
+  const streams = subscribers.all.length * subscribedStreams.length;
+  const { result } = await runPhase("arriving", streams, (update) =>
+    subscribers.reach(head, { stallMs, signal, onReached: (reached) => update(reached) }),
+  );
+  return result;
 }
 
 /** The cursor of the last entry of the log. */
