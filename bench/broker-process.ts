@@ -3,12 +3,12 @@
  * It is the broker as it is embedded; only its memory and CPU time are looked at from within. */
 
 import { readFileSync } from "node:fs";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Broker } from "../broker/index.ts";
 import { serveAsks } from "./asks.ts";
-import { type Spent, median, startMeasuring } from "./measure.ts";
+import { median } from "./measure.ts";
+import { watchHandlers } from "./watch.ts";
 
 /** Looks at the memory, each after a forced garbage collection. */
 const memorySamples = 5;
@@ -23,33 +23,13 @@ export interface Memory {
   heap: number;
 }
 
-/** What the broker spent while it was watched, with the CPU time of all its threads. */
-export interface Watched {
-  spent: Spent;
-  /** How late its event loop came to what was due: how long it did one thing and let nothing else in between. */
-  loopDelayMs: { p99: number; max: number };
-}
-
-const loopDelayResolutionMs = 1;
-
 let broker: Broker | undefined;
-let spent = startMeasuring();
-const loopDelay = monitorEventLoopDelay({ resolution: loopDelayResolutionMs });
 
 const handlers = {
+  ...watchHandlers,
   async start({ data }: { data: string }): Promise<string> {
     broker = await Broker.start({ port: 0, data, logLevel: "warn" });
     return broker.url;
-  },
-  /** Begins to watch what the broker spends; a later begin replaces this one. */
-  beginWatch(): void {
-    spent = startMeasuring();
-    loopDelay.reset();
-    loopDelay.enable();
-  },
-  endWatch(): Watched {
-    loopDelay.disable();
-    return { spent: spent(), loopDelayMs: { p99: loopDelay.percentile(99) / 1e6, max: loopDelay.max / 1e6 } };
   },
   async memory(): Promise<Memory> {
     const samples: Memory[] = [];

@@ -7,9 +7,10 @@ import { join } from "node:path";
 
 import { type Phase, startPhase } from "../clients/cli/replay/progress.ts";
 import type { Handlers, Progress } from "./asks.ts";
-import type { BrokerHandlers, Memory, Watched } from "./broker-process.ts";
+import type { BrokerHandlers, Memory } from "./broker-process.ts";
 import { Child } from "./children.ts";
 import type { Spent } from "./measure.ts";
+import type { WatchHandlers, Watched } from "./watch.ts";
 
 export interface RunOptions {
   /** Where data folders are made; removed by `release`. */
@@ -21,10 +22,10 @@ export interface RunOptions {
   signal: AbortSignal;
 }
 
-/** What a figure asked for and what the broker spent meanwhile. */
+/** What a figure asked for and what the server spent meanwhile. */
 export interface Observed<T> {
   result: T;
-  broker: Spent;
+  server: Spent;
   loopDelayMs: Watched["loopDelayMs"];
 }
 
@@ -110,11 +111,8 @@ export class BrokerProcess {
   }
 
   /** Does `work`, and tells what the broker spent meanwhile. */
-  async observe<T>(work: () => Promise<T>): Promise<Observed<T>> {
-    await this.#child.ask("beginWatch", undefined);
-    const result = await work();
-    const { spent, loopDelayMs } = await this.#child.ask("endWatch", undefined);
-    return { result, broker: spent, loopDelayMs };
+  observe<T>(work: () => Promise<T>): Promise<Observed<T>> {
+    return observe(this.#child, work);
   }
 
   memory(): Promise<Memory> {
@@ -126,4 +124,12 @@ export class BrokerProcess {
     await this.#child.ask("stop", undefined);
     await this.#child.end();
   }
+}
+
+/** Does `work`, and tells what `server` spent meanwhile. */
+export async function observe<T>(server: Child<WatchHandlers>, work: () => Promise<T>): Promise<Observed<T>> {
+  await server.ask("beginWatch", undefined);
+  const result = await work();
+  const { spent, loopDelayMs } = await server.ask("endWatch", undefined);
+  return { result, server: spent, loopDelayMs };
 }

@@ -11,7 +11,7 @@ export async function measureLone(run: Run): Promise<Figure[]> {
   const posts = run.size(3_000);
   const broker = await run.startBroker();
   const load = run.startLoad<LoneHandlers>("lone");
-  const { result, broker: brokerSpent } = await run.phase("a lone publish", posts, (progress) =>
+  const { result, server: brokerSpent } = await run.phase("a lone publish", posts, (progress) =>
     broker.observe(() => load.ask("lone", { url: broker.url, folder: broker.data, posts }, progress)),
   );
   const { post, sync, spent } = result;

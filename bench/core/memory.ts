@@ -25,7 +25,7 @@ export async function measureMemory(run: Run): Promise<Figure[]> {
   await load.ask("open", { ...crowd, first: 0, count: before });
   const empty = await broker.memory();
   const name = `memory of an idle session that follows ${follows}`;
-  const { result, broker: spent } = await run.phase(name, sessions, (progress) =>
+  const { result, server: spent } = await run.phase(name, sessions, (progress) =>
     broker.observe(() => load.ask("open", { ...crowd, first: before, count: sessions }, progress)),
   );
   const full = await broker.memory();

@@ -25,7 +25,7 @@ export async function measurePage(run: Run): Promise<Figure[]> {
   const figures: Figure[] = [];
   for (const back of [0, farBack]) {
     const where = back === 0 ? "the newest page" : `a page ${back.toLocaleString("en")} entries back`;
-    const { result, broker: spent } = await run.phase(where, 2 * pages, (progress) =>
+    const { result, server: spent } = await run.phase(where, 2 * pages, (progress) =>
       broker.observe(() =>
         load.ask("read", { url: broker.url, reader: "r0", author: "a0", pages, items, back }, progress),
       ),

@@ -20,7 +20,7 @@ export async function measurePosts(run: Run): Promise<Figure[]> {
     await load.ask("connect", { url: broker.url, connections });
     // Both processes compile their hot paths, and the authors become users.
     await load.ask("publish", { posts: run.size(20_000), authors, inFlight });
-    const { result: spent, broker: brokerSpent } = await run.phase(name, posts, (progress) =>
+    const { result: spent, server: brokerSpent } = await run.phase(name, posts, (progress) =>
       broker.observe(() => load.ask("publish", { posts, authors, inFlight }, progress)),
     );
     figures.push(

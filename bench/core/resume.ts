@@ -32,7 +32,7 @@ export async function measureResume(run: Run): Promise<Figure[]> {
   const name = `${readers.toLocaleString("en")} readers resume, ${follows} posts behind`;
   const {
     result,
-    broker: spent,
+    server: spent,
     loopDelayMs,
   } = await run.phase(name, readers, async (progress) => {
     const live = loads.map(() => 0);

@@ -1,15 +1,23 @@
 /* Fan-out: readers that are live, and the one author whom they all follow, in one process: so that the next post can go
  * out as soon as the oldest in flight has reached them all, and never before. */
 
-import { type Client, connect } from "../../clients/node/index.ts";
+import { once } from "node:events";
+import { connect as connectSocket } from "node:net";
+
+import { connect } from "../../clients/node/index.ts";
 import { type Progress, serveAsks } from "../asks.ts";
 import { Latency, type Quantiles } from "../latency.ts";
 import { type Spent, startMeasuring } from "../measure.ts";
 import { Readers } from "./readers.ts";
 import { makeTexts } from "./texts.ts";
 
+interface Author {
+  post(text: string): Promise<unknown>;
+  close(): Promise<void>;
+}
+
 const texts = makeTexts({ authors: 1, seed: 1 });
-let author: Client;
+let author: Author;
 let readers: Readers;
 let subscribers = 0;
 let round: Round | undefined;
@@ -71,10 +79,10 @@ class Round {
 }
 
 const handlers = {
-  /** Connects the author a0 and the readers r0, r1, …, who follow it already. */
-  async open({ url, count }: { url: string; count: number }): Promise<void> {
+  /** Connects the author a0 and the readers r0, r1, …, who follow it already; at a broker, or at a bare loop. */
+  async open({ url, count, at }: { url: string; count: number; at: "broker" | "bare loop" }): Promise<void> {
     subscribers = count;
-    author = await connect(url, { user: "a0" });
+    author = at === "broker" ? await connect(url, { user: "a0" }) : await bareAuthor(url);
     readers = await Readers.open({
       url,
       prefix: "r",
@@ -105,3 +113,14 @@ const handlers = {
 export type FanOutHandlers = typeof handlers;
 
 serveAsks(handlers);
+
+/** A bare loop takes a byte for a post, and answers nothing. */
+async function bareAuthor(url: string): Promise<Author> {
+  const { hostname, port } = new URL(url);
+  const socket = connectSocket({ host: hostname, port: Number(port), noDelay: true });
+  await once(socket, "connect");
+  return {
+    post: async () => socket.write("p"),
+    close: async () => void socket.destroy(),
+  };
+}
