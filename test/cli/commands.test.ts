@@ -115,29 +115,6 @@ void test("a refusal is one line with code and message, and status 1", async (t)
   t.match(stderr, /^whalesong: (not_found|bad_request): [^\n]+\n$/);
 });
 
-void test("wrong usage is status 2 and says what is wrong", async (t) => {
-  const url = { WHALESONG_URL: "ws://127.0.0.1:1" };
-  const cases: [string[], RegExp][] = [
-    [["post"], /missing required argument/],
-    [["post", "x"], /--user HANDLE/],
-    [["post", "x", "--user", "a", "--data", "{"], /--data: not valid JSON/],
-    [["tail", "--limit", "0", "--user", "a"], /whole number from 1/],
-    [["tail", "--nonsense"], /unknown option/],
-    [["post", "x", "--user", "a", "--url", "ftp://x"], /--url: an address like/],
-    [["token", "--sub", "alice"], /WHALESONG_AUTH_SECRET/],
-    [["token", "--sub", "a b", "--secret", "s"], /--sub: handle "a b"/],
-    [["token", "--sub", "a", "--secret", "s", "--scope", "reed"], /"reed" is none of read, write/],
-    [["token", "--sub", "a", "--secret", "s", "--expires", "soon"], /like 15m; got "soon"/],
-  ];
-  await Promise.all(
-    cases.map(async ([args, said]) => {
-      const { status, stderr } = await whalesong(args, { env: url });
-      t.equal(status, 2, args.join(" "));
-      t.match(stderr, said);
-    }),
-  );
-});
-
 void test("where no broker is, the command says so at once", async (t) => {
   const closed = createServer().listen(0, "127.0.0.1");
   await once(closed, "listening");
@@ -184,15 +161,4 @@ void test("token makes what a broker with that secret accepts", async (t) => {
   const readOnly = await make("--sub", "alice", "--scope", "read");
   const forbidden = await whalesong(["post", "x"], { env: { WHALESONG_URL, WHALESONG_TOKEN: readOnly } });
   t.match(forbidden, { status: 1, stderr: /^whalesong: forbidden: [^\n]*\n$/ });
-});
-
-void test("every command has help with an example", async (t) => {
-  const commands = ["post", "follow", "unfollow", "tail", "read", "token", "replay", "doctor"];
-  const overview = await succeed(["--help"], {});
-  await Promise.all(
-    commands.map(async (command) => {
-      t.match(overview, new RegExp(`^  ${command} `, "m"));
-      t.match(await succeed([command, "--help"], {}), /Examples?:\n  \$ whalesong /, command);
-    }),
-  );
 });

@@ -1,10 +1,15 @@
-/* The command line as a process, for tests. */
+/* The command line as a process, for tests.
+ *
+ * Most tests start many processes, so client commands run without the broker's modules; `serve` and the overview of all
+ * commands run from the real main. */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
 const main = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
+const clientCommands = fileURLToPath(new URL("client-commands.ts", import.meta.url));
+const needMain = new Set(["serve", "--help"]);
 
 export interface Ended {
   status: number | null;
@@ -21,7 +26,8 @@ export class Running {
 
   constructor(args: readonly string[], env: Record<string, string> = {}) {
     const { PATH = "", HOME = "" } = process.env;
-    this.process = spawn(process.execPath, ["--import=tsx", main, ...args], {
+    const program = needMain.has(args[0] ?? "--help") ? main : clientCommands;
+    this.process = spawn(process.execPath, ["--import=tsx", program, ...args], {
       env: { PATH, HOME, ...env },
     });
     this.process.stdout.setEncoding("utf8").on("data", (text: string) => (this.stdout += text));
