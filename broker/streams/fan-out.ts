@@ -114,8 +114,9 @@ export class FanOut {
     while (index > stop) {
       index--;
       const subscription = interest.subscription(node, index);
-      if (subscription.position < walk.entry.offset && subscription.state === "live")
-        this.#offer(subscription, walk);
+      if (subscription.position >= walk.entry.offset || subscription.state !== "live") continue;
+      subscription.position = walk.entry.offset; // also when it is not shown: met again, it is not noted again
+      this.#offer(subscription, walk);
     }
     walk.index = index;
     if (index === 0) {
