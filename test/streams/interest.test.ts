@@ -188,10 +188,10 @@ function streams({ state }: Store): Stream[] {
       ];
     }),
     ...["a", "b"].map((tag): Stream => ({ kind: "tag", tag, name: `tag:${tag}`, ...noFilter })),
-    ...Array.from({ length: 40 }, (_, root): Stream => ({
+    ...Array.from({ length: 40 }, (_, i): Stream => ({
       kind: "thread",
-      root,
-      name: `thread:${root}`,
+      root: i + 1,
+      name: `thread:${i + 1}`,
       ...noFilter,
     })),
     { kind: "firehose", name: "firehose", ...noFilter },
