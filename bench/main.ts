@@ -19,13 +19,16 @@ import { type Report, renderReport } from "./report.ts";
 import { Run } from "./run.ts";
 
 interface CoreOptions {
-  only: string[];
+  only?: string[];
   scale: number;
   quick?: boolean;
   json?: string;
   data: string;
   profiles?: string;
 }
+
+/** Ctrl-C, or a SIGTERM. */
+class Interrupted extends Error {}
 
 /** What `--quick` measures of every size. */
 const quickScale = 0.1;
@@ -37,7 +40,7 @@ const program = new Command("bench")
 program
   .command("core")
   .description("the figures that a broker standing alone has to hold, each with its target")
-  .option("--only <parts>", `some of ${Object.keys(coreParts).join(",")}`, parseParts, Object.keys(coreParts))
+  .option("--only <parts>", `some of ${Object.keys(coreParts).join(",")} (default: all)`, parseParts)
   .option("--quick", "a tenth of every size: shows that the harness works, and little of the broker")
   .option("--scale <part>", "this part of every size, from 0.001 to 1", parseScale, 1)
   .option("--json <file>", "write the report as JSON, too")
@@ -50,7 +53,7 @@ try {
   await program.parseAsync();
 } catch (error) {
   note(`bench: ${(error as Error).message}`);
-  process.exitCode = 1;
+  process.exitCode = error instanceof Interrupted ? 130 : 1;
 }
 
 async function runCore({ quick, ...given }: CoreOptions): Promise<void> {
@@ -77,19 +80,27 @@ async function runCore({ quick, ...given }: CoreOptions): Promise<void> {
 }
 
 /** Runs the parts one after the other, each with a folder and processes of its own that go with it. */
-async function measure({ only, scale, data, profiles }: Omit<CoreOptions, "quick">): Promise<Figure[]> {
+async function measure({
+  only = Object.keys(coreParts),
+  scale,
+  data,
+  profiles,
+}: Omit<CoreOptions, "quick">): Promise<Figure[]> {
   const controller = new AbortController();
   const figures: Figure[] = [];
   for (const part of only) {
     const folder = mkdtempSync(join(data, "whalesong-bench-"));
     const run = new Run({ folder, scale, profiles, signal: controller.signal });
     const interrupt = (): void => {
-      controller.abort(new Error("interrupted"));
+      controller.abort(new Interrupted("interrupted"));
       run.kill();
     };
     process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
     try {
       figures.push(...(await coreParts[part]!(run)));
+    } catch (error) {
+      controller.signal.throwIfAborted(); // that its processes are gone is not the news
+      throw error;
     } finally {
       process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
       await run.release();
