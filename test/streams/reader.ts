@@ -11,7 +11,6 @@ const encoder: EventEncoder = {
 export class Reader implements Sink {
   readonly encoder = encoder;
   readonly frames: Frame[] = [];
-  hasRoom = true;
   #waiters: (() => void)[] = [];
 
   send(frame: Frame): void {
@@ -20,6 +19,10 @@ export class Reader implements Sink {
   }
 
   flush(): void {}
+
+  askForRoom(): boolean {
+    return true;
+  }
 
   /** The events of entries so far: `post 7`. */
   get events(): string[] {
