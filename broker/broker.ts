@@ -207,6 +207,7 @@ async function assemble(
     onFault,
     onRefusal: (code) => metrics.onRefusal(code),
     onFallBack: () => metrics.onFallBack(),
+    onHello: (session, user, client) => logger.debug({ session, user, client }, "hello"),
   });
   const metrics = createMetrics({ state, log, streams, sessions });
   const http = await createHttpServer({

@@ -13,6 +13,8 @@ export const closeCodes = {
   hello_timeout: 4002,
   /** No pong and no frame arrived for the stated time. */
   idle_timeout: 4003,
+  /** Credentials cannot be checked at present. */
+  unavailable: 4004,
   /** The client kept sending over its rate. */
   flooding: 4029,
   /** The token expired and was not renewed by `auth`: come back with a fresh one. */
@@ -21,8 +23,6 @@ export const closeCodes = {
   bad_frames: 4400,
   /** The token was refused. */
   unauthenticated: 4401,
-  /** The subprotocol, path or peer is not served. */
-  forbidden: 4403,
 } as const;
 
 export type CloseReason = keyof typeof closeCodes;

@@ -8,7 +8,7 @@ export const errorCodes = {
   bad_frame: {
     status: 400,
     retryable: false,
-    meaning: "the frame is not valid JSON or msgpack, or is not a map",
+    meaning: "the frame is not valid JSON or msgpack",
   },
   bad_request: {
     status: 400,

@@ -25,6 +25,8 @@ export const limits = {
   tags: 50,
   /** Items in one page of `read`. */
   pageItems: 200,
+  /** One page of `read`, in bytes, about: the item that reaches it is the page's last. */
+  pageBytes: 1_048_576,
   /** Users in one page of `following` or `followers`. */
   pageUsers: 1_000,
   /** Live subscriptions of one session. */

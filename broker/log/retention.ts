@@ -6,13 +6,15 @@
 import { type Offset, type State, publishKeyLifeMs } from "../state/index.ts";
 import type { Log } from "./log.ts";
 
+/** More than so many offsets over the count before any go: a trim takes an offset itself, and must not make the next one due. */
+const leastSlack = 16;
 /** Entries removed in one transaction. */
 const trimEntries = 500;
 
 export interface RetentionPolicy {
   /** Entries older than this go, in ms; undefined: none for their age. */
   ageMs?: number | undefined;
-  /** All but the newest so many offsets go; undefined: none for their number. */
+  /** All but the newest so many offsets go, give or take a hundredth; undefined: none for their number. */
   count?: number | undefined;
 }
 
@@ -62,7 +64,7 @@ export class Retention {
     const { count } = this.#policy;
     if (count === undefined) return 0;
     const floor = this.#log.durable - count;
-    return floor - this.#state.meta.floor >= Math.ceil(count / 100) ? floor : 0;
+    return floor - this.#state.meta.floor >= Math.max(leastSlack, count / 100) ? floor : 0;
   }
 
   /** The last offset that is old enough to go. Times only grow with offsets, so it is found by halving. */

@@ -65,6 +65,7 @@ export class Operations {
   }
 
   #execute(request: RequestOf<StatelessOp>, principal: Principal, device: string): Promise<object> {
+    actingUser(principal, request.as); // whatever is asked, naming another user needs the right to
     switch (request.op) {
       case "post":
         return this.#post(request as RequestOf<"post">, principal);
@@ -89,22 +90,31 @@ export class Operations {
   }
 
   /** The number of `handle`; makes it a user when it is not one yet. */
-  async ensureUser(handle: string, field = "user"): Promise<UserNo> {
-    const { state, log } = this.#parts;
-    const name = checkHandle(handle, field);
-    const known = state.users.find(name);
+  async #ensureUser(handle: string): Promise<UserNo> {
+    const { users } = this.#parts.state;
+    const known = users.find(handle);
     if (known !== undefined) return known;
-    await log.append({ op: "user", user: name });
-    return state.users.find(name)!;
+    await this.#append({ op: "user", user: handle });
+    return users.find(handle)!;
   }
 
-  /** The stream `name` for whom `principal` acts as. @throws `forbidden`, `not_found`, `bad_request` */
+  /**
+   * A stream for whom `principal` acts as. `create` makes reader and author users when they are not yet, since what is
+   * asked for outlasts the request; to `look`, a reader who is none has number 0, who follows nobody.
+   * @throws `forbidden`, `not_found`, `bad_request`
+   */
   async resolveStream(
     fields: Pick<FieldsOf<"read">, "stream" | "filter"> & { as?: string | undefined },
     principal: Principal,
+    purpose: "look" | "create",
   ): Promise<{ stream: Stream; reader: UserNo }> {
     requireScope(principal, "read");
-    const reader = await this.ensureUser(actingUser(principal, fields.as));
+    const handle = checkHandle(actingUser(principal, fields.as), fields.as === undefined ? "user" : "as");
+    const reader =
+      purpose === "create" ? await this.#ensureUser(handle) : (this.#parts.state.users.find(handle) ?? 0);
+    if (purpose === "create" && fields.stream.startsWith("user:")) {
+      await this.#ensureUser(checkHandle(fields.stream.slice("user:".length), "stream"));
+    }
     const stream = this.#parts.streams.resolve(fields.stream, fields.filter, reader);
     if (stream.kind === "firehose") requireScope(principal, "firehose");
     return { stream, reader };
@@ -212,7 +222,11 @@ export class Operations {
   ): Promise<ResultOf<"following">> {
     requireScope(principal, "read");
     const { state } = this.#parts;
-    const user = this.#knownUser(request.user ?? actingUser(principal, request.as));
+    // Of others one asks by name; a caller who was never heard of follows nobody, and nobody follows them.
+    const user =
+      request.user === undefined
+        ? (state.users.find(checkHandle(actingUser(principal, request.as))) ?? 0)
+        : this.#knownUser(request.user);
     const most = request.limit ?? 100;
     const after = request.after === undefined ? 0 : Number(request.after);
     if (!Number.isInteger(after) || after < 0 || after >= 2 ** 32 - 1) {
@@ -256,7 +270,7 @@ export class Operations {
       );
     }
     const { state, streams } = this.#parts;
-    const { stream } = await this.resolveStream(request, principal);
+    const { stream } = await this.resolveStream(request, principal, "look");
     const page = streams.read({
       stream,
       limit: request.limit ?? defaultPageItems,
@@ -276,7 +290,7 @@ export class Operations {
     device: string,
   ): Promise<ResultOf<"cursor">> {
     const { cursors, state, streams } = this.#parts;
-    const { stream, reader } = await this.resolveStream(request, principal);
+    const { stream, reader } = await this.resolveStream(request, principal, "create");
     const name = request.device ?? device;
     const key = cursorKey(reader, name, stream.name);
     if (request.set !== undefined) {
@@ -295,8 +309,9 @@ export class Operations {
   /** The handle that a command acts as. @throws `forbidden`, `rate_limited`, `bad_request` */
   #writer(principal: Principal, as: string | undefined): string {
     requireScope(principal, "write");
+    const handle = checkHandle(actingUser(principal, as), as === undefined ? "user" : "as");
     this.#parts.rates.take(principal);
-    return checkHandle(actingUser(principal, as), as === undefined ? "user" : "as");
+    return handle;
   }
 
   async #append(command: Command): Promise<Outcome> {

@@ -1,19 +1,30 @@
 /* Outbox: frames on their way to one connection, as references to bytes shared with other sessions.
  *
- * Bounded: when it holds more than `outboxBytes` its events are dropped, and their subscriptions go back to catch-up from
- * where the first dropped one leaves them. Answers are never dropped; how many there can be is bounded by `inFlight`. */
+ * Bounded: when it holds more than `outboxBytes` of events these are dropped, and their subscriptions go back to catch-up
+ * from where the first dropped one leaves them. Answers are never dropped; the session begins no request while they pile
+ * up. */
 
+import type { Offset } from "../state/index.ts";
 import type { Frame } from "../streams/index.ts";
 
-/** The most a session keeps for a connection that does not take it, in bytes. */
+/** The most events a session keeps for a connection that does not take them, in bytes. */
 export const outboxBytes = 1_048_576;
 
 export class Outbox {
   #frames: Frame[] = [];
-  #bytes = 0;
+  #eventBytes = 0;
+  #answerBytes = 0;
+
+  get eventBytes(): number {
+    return this.#eventBytes;
+  }
+
+  get answerBytes(): number {
+    return this.#answerBytes;
+  }
 
   get bytes(): number {
-    return this.#bytes;
+    return this.#eventBytes + this.#answerBytes;
   }
 
   get isEmpty(): boolean {
@@ -22,7 +33,8 @@ export class Outbox {
 
   push(frame: Frame): void {
     this.#frames.push(frame);
-    this.#bytes += frame.bytes.length;
+    if (frame.sub === 0) this.#answerBytes += frame.bytes.length;
+    else this.#eventBytes += frame.bytes.length;
   }
 
   /** Takes frames out, in order, until they make up `most` bytes. */
@@ -31,31 +43,34 @@ export class Outbox {
     let bytes = 0;
     let taken = 0;
     while (taken < this.#frames.length && bytes < most) {
-      const chunk = this.#frames[taken++]!.bytes;
-      chunks.push(chunk);
-      bytes += chunk.length;
+      const frame = this.#frames[taken++]!;
+      chunks.push(frame.bytes);
+      bytes += frame.bytes.length;
+      if (frame.sub === 0) this.#answerBytes -= frame.bytes.length;
+      else this.#eventBytes -= frame.bytes.length;
     }
     this.#frames = taken === this.#frames.length ? [] : this.#frames.slice(taken);
-    this.#bytes -= bytes;
     return chunks;
   }
 
-  /** Drops all events. Answers stay. Returns for each subscription where it must go on from. */
-  dropEvents(): Map<number, number> {
-    const positions = new Map<number, number>();
-    const answers: Frame[] = [];
+  /** Drops all events. Returns for each subscription where it must go on from. */
+  dropEvents(): Map<number, Offset> {
+    const positions = new Map<number, Offset>();
     for (const frame of this.#frames) {
-      if (frame.sub === 0) answers.push(frame);
-      else if (!positions.has(frame.sub)) positions.set(frame.sub, frame.before);
+      if (frame.sub !== 0 && !positions.has(frame.sub)) positions.set(frame.sub, frame.before);
     }
-    this.#frames = answers;
-    this.#bytes = answers.reduce((sum, frame) => sum + frame.bytes.length, 0);
+    this.#keep((frame) => frame.sub === 0);
     return positions;
   }
 
   /** Drops what waits for one subscription. */
   dropSubscription(sub: number): void {
-    this.#frames = this.#frames.filter((frame) => frame.sub !== sub);
-    this.#bytes = this.#frames.reduce((sum, frame) => sum + frame.bytes.length, 0);
+    this.#keep((frame) => frame.sub !== sub);
+  }
+
+  #keep(isKept: (frame: Frame) => boolean): void {
+    this.#frames = this.#frames.filter(isKept);
+    this.#eventBytes = 0;
+    for (const { sub, bytes } of this.#frames) if (sub !== 0) this.#eventBytes += bytes.length;
   }
 }

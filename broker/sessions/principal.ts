@@ -6,6 +6,9 @@ export const scopes = ["read", "write", "firehose", "backend", "admin"] as const
 /** `backend`: may act as any user by naming `as`. */
 export type Scope = (typeof scopes)[number];
 
+/** How far the clocks of those who make tokens may differ from ours, in ms. */
+export const clockToleranceMs = 5_000;
+
 export interface Principal {
   /** The handle, as the token or the client spelled it. */
   readonly user: string;

@@ -1,13 +1,15 @@
 /* Session: one connected client.
  *
- *   greeting ──hello──> ready ──close──> closed
- *       └───────── timeout, refusal ───────^
+ *   greeting ──credentials accepted──> ready ──goodbye──> leaving ──last answer──> closed
+ *       └──────────── timeout, refusal, the connection's end ─────────────────────────^
  *
- * Takes decoded frames, answers them through its outbox, and owns its subscriptions. Requests are begun in the order they
- * come; answers carry the request's `id` and may overtake each other. When `limits.inFlight` answers are due it stops
- * reading its connection, so that a client that outruns the log is held back and not buffered.
+ * Takes decoded frames and answers them through its outbox. Requests are begun in the order they come; answers carry the
+ * request's `id` and may overtake each other. A request is begun only while there is room for what it may come to: few
+ * enough in flight, few enough pages among them, little enough answered and not yet taken. Until then it waits, those
+ * behind it wait too, and the connection is not read: a client that outruns the log, or does not read what it asked for,
+ * is held back and not buffered.
  *
- * A slow client costs its outbox and no more: see outbox.ts. Knows nothing of WebSockets or LMDB. */
+ * A slow reader of events costs its outbox and no more: see outbox.ts. Knows nothing of WebSockets or LMDB. */
 
 import {
   type CloseReason,
@@ -16,50 +18,45 @@ import {
   type RequestOf,
   type ResultOf,
   WhalesongError,
-  checkHandle,
   checkRequest,
   closeCodes,
   limits,
 } from "../../protocol/index.ts";
-import { type CursorKey, type Offset, cursorKey } from "../state/index.ts";
-import { type Frame, type Sink, Subscription } from "../streams/index.ts";
+import type { Frame, Sink, Subscription } from "../streams/index.ts";
+import { Attachments } from "./attachments.ts";
 import type { Connection } from "./connection.ts";
-import { defaultDevice } from "./operations.ts";
+import { Identity } from "./identity.ts";
 import { Outbox, outboxBytes } from "./outbox.ts";
-import { type Principal, actingUser } from "./principal.ts";
+import type { Principal } from "./principal.ts";
 import type { SessionServices } from "./sessions.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
 /** Bytes handed to a connection before it has taken what it was handed before. */
 const connectionBytes = 262_144;
+/** Requests for pages in flight: each can come to a large answer. */
+const maxPages = 4;
 /** Requests refused for their rate before the connection is closed. */
 const maxRefused = 1_000;
-
 const goodbyeText = "the broker is stopping; come back as goodbye said";
-
-interface Attachment {
-  subscription: Subscription;
-  cursor: CursorKey;
-}
 
 export class Session implements Sink {
   readonly id: string;
   readonly #services: SessionServices;
   readonly #connection: Connection;
   readonly #outbox = new Outbox();
-  readonly #attachments = new Map<number, Attachment>();
-  #state: "greeting" | "ready" | "closed" = "greeting";
-  #principal: Principal | undefined;
-  #greeting: Promise<unknown> | undefined;
-  #device = defaultDevice;
+  readonly #identity: Identity;
+  readonly #attachments: Attachments;
+  #state: "greeting" | "ready" | "leaving" | "closed" = "greeting";
   #isMarked = false;
+  /** Catch-up found no room, and is to go on when there is. */
+  #isRoomAwaited = false;
+  /** Requests that came while there was no room for them. */
+  #waiting: Request[] | undefined;
   #inFlight = 0;
-  #isReading = true;
-  #isLeaving = false;
+  #pages = 0;
   #badFrames = 0;
   #refused = 0;
   #bucket: TokenBucket | undefined;
-  #expiry: NodeJS.Timeout | undefined;
   /** When the connection last took something, or had nothing to take. */
   #progressAt: number;
   #bufferedBefore = 0;
@@ -68,7 +65,14 @@ export class Session implements Sink {
     this.id = id;
     this.#connection = connection;
     this.#services = services;
-    this.#progressAt = services.now();
+    const { authenticator, now } = services;
+    this.#identity = new Identity({
+      authenticator,
+      now,
+      onExpired: () => this.close("token_expired", "the token expired; come back with a new one"),
+    });
+    this.#attachments = new Attachments(services, this, this.#identity);
+    this.#progressAt = now();
     connection.onDrain(() => this.#drained());
   }
 
@@ -76,22 +80,18 @@ export class Session implements Sink {
     return this.#connection.encoder;
   }
 
-  get hasRoom(): boolean {
+  askForRoom(): boolean {
+    this.#isRoomAwaited = !this.#hasRoom;
+    return !this.#isRoomAwaited;
+  }
+
+  get #hasRoom(): boolean {
     return this.#outbox.bytes + this.#connection.bufferedBytes < connectionBytes;
-  }
-
-  get isGreeting(): boolean {
-    return this.#state === "greeting";
-  }
-
-  /** The user it belongs to, once it has said hello. */
-  get user(): string | undefined {
-    return this.#principal?.user;
   }
 
   /** Takes one decoded frame. Never throws. */
   receive(frame: unknown): void {
-    if (this.#state === "closed") return;
+    if (this.#state === "closed" || this.#state === "leaving") return;
     let request: Request;
     try {
       this.#takeToken();
@@ -100,53 +100,40 @@ export class Session implements Sink {
       this.#answerError(idOf(frame), error);
       return;
     }
-    this.#inFlight++;
-    if (this.#inFlight >= limits.inFlight) this.#setReading(false);
-    const { id } = request;
-    this.#perform(request)
-      .then(
-        (result) => this.#answer(id, result),
-        (error: unknown) => this.#answerError(id, error),
-      )
-      .finally(() => {
-        this.#inFlight--;
-        if (this.#isLeaving) {
-          if (this.#inFlight === 0) this.close("draining", goodbyeText);
-        } else if (!this.#isReading && this.#inFlight < limits.inFlight / 2) this.#setReading(true);
-      })
-      .catch((error: unknown) => this.#services.onFault(error));
+    if (this.#waiting === undefined && this.#mayBegin(request)) this.#begin(request);
+    else this.#wait(request);
   }
 
   /** Takes a frame that could not be decoded. */
   receiveBad(error: WhalesongError): void {
     if (this.#state === "closed") return;
     this.#answerError(null, error);
-    if (++this.#badFrames >= limits.badFrames)
-      this.close("bad_frames", `${limits.badFrames} frames could not be decoded`);
+    if (++this.#badFrames < limits.badFrames) return;
+    this.close("bad_frames", `${limits.badFrames} frames could not be decoded`);
   }
 
   /** Makes the session ready for `principal`, as `hello` does. */
   greet(principal: Principal, device: string | undefined): void {
     if (this.#state === "closed") return;
+    this.#identity.accept(principal, device);
     this.#state = "ready";
-    if (device !== undefined) this.#device = device;
-    this.#setPrincipal(principal);
   }
 
   /** Makes the session ready once its credentials are accepted; what is sent meanwhile waits. Refused ones close it. */
   async greetWith(authenticating: Promise<Principal>, device: string | undefined): Promise<void> {
-    this.#greeting = authenticating.catch(() => {}).finally(() => (this.#greeting = undefined));
     try {
-      this.greet(await authenticating, device);
+      await this.#identity.acceptFrom(authenticating, device);
+      if (this.#state === "greeting") this.#state = "ready";
     } catch (error) {
       this.#answerError(null, error);
-      this.close("unauthenticated", (error as Error).message);
+      const mayMend = error instanceof WhalesongError && error.retryable;
+      this.close(mayMend ? "unavailable" : "unauthenticated", (error as Error).message);
     }
   }
 
-  /** Opens a subscription; its first events come after the answer. @throws WhalesongError */
-  async subscribe(fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
-    return this.#subscribe(fields);
+  /** Opens a subscription for a transport that asks for it itself. @throws WhalesongError */
+  subscribe(fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
+    return this.#attachments.subscribe(fields);
   }
 
   /** Queues a frame. */
@@ -157,21 +144,31 @@ export class Session implements Sink {
       this.#isMarked = true;
       this.#services.streams.flusher.mark(this);
     }
-    if (this.#outbox.bytes > outboxBytes) this.#fallBack();
+    if (this.#outbox.eventBytes > outboxBytes) this.#fallBack();
   }
 
   flush(): void {
     this.#isMarked = false;
-    if (this.#state === "closed" || this.#outbox.isEmpty) return;
-    const room = connectionBytes - this.#connection.bufferedBytes;
-    if (room > 0) this.#connection.write(this.#outbox.take(room));
+    if (this.#state === "closed") return;
+    // A connection may take a write whole, there and then: in that case no drain follows, and there is room for more.
+    while (!this.#outbox.isEmpty) {
+      const room = connectionBytes - this.#connection.bufferedBytes;
+      if (room <= 0) break;
+      this.#connection.write(this.#outbox.take(room));
+    }
+    if (this.#waiting !== undefined) this.#goOn();
+    if (this.#isRoomAwaited && this.#hasRoom) {
+      this.#isRoomAwaited = false;
+      this.#attachments.resume();
+    }
   }
 
   /** Tells the client to come back after `reconnectMs`, takes no more requests, and closes once the last is answered. */
   goodbye(reason: "draining", reconnectMs: number): void {
-    if (this.#state === "closed" || this.#isLeaving) return;
-    this.#isLeaving = true;
-    this.#setReading(false);
+    if (this.#state === "closed" || this.#state === "leaving") return;
+    this.#state = "leaving";
+    this.#waiting = undefined; // never begun, so never answered: they are sent again elsewhere
+    this.#connection.setReading(false);
     this.#sendMessage({ event: "goodbye", reason, reconnectMs });
     if (this.#inFlight === 0) this.close(reason, goodbyeText);
   }
@@ -180,7 +177,7 @@ export class Session implements Sink {
   close(reason: CloseReason, text: string): void {
     if (this.#state === "closed") return;
     this.#connection.write(this.#outbox.take(Number.MAX_SAFE_INTEGER));
-    this.#setReading(true); // what still comes is ignored, but the peer's own close has to be read
+    this.#connection.setReading(true); // what still comes is ignored, but the peer's own close has to be read
     this.#connection.close(closeCodes[reason], text);
     this.closed();
   }
@@ -189,16 +186,15 @@ export class Session implements Sink {
   closed(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    clearTimeout(this.#expiry);
-    for (const { subscription } of this.#attachments.values()) this.#services.streams.close(subscription);
-    this.#attachments.clear();
+    this.#waiting = undefined;
+    this.#identity.close();
+    this.#attachments.close();
     this.#services.onClosed(this);
   }
 
   /** Ends one subscription by the broker's doing. */
   end(subscription: Subscription, error: WhalesongError): void {
-    if (!this.#attachments.delete(subscription.number)) return;
-    this.#services.streams.close(subscription);
+    if (!this.#attachments.end(subscription)) return;
     this.#outbox.dropSubscription(subscription.number);
     this.#sendMessage({ sub: subscription.number, event: "end", error: error.toBody() });
   }
@@ -217,54 +213,84 @@ export class Session implements Sink {
       this.close("no_progress", `nothing was read for ${noProgressMs} ms`);
   }
 
-  async #perform(request: Request): Promise<object> {
-    if (request.op === "hello") return this.#hello(request);
-    if (this.#greeting !== undefined) await this.#greeting; // requests sent right behind a hello wait for it
-    const principal = this.#principal;
-    if (this.#state !== "ready" || principal === undefined) {
-      throw new WhalesongError("hello_first", `${request.op}: say hello first`);
+  #mayBegin({ op }: Request): boolean {
+    if (this.#inFlight >= limits.inFlight || this.#outbox.answerBytes >= connectionBytes) return false;
+    return this.#pages < maxPages || !isPage(op);
+  }
+
+  #wait(request: Request): void {
+    this.#waiting ??= [];
+    this.#waiting.push(request);
+    this.#connection.setReading(false); // what was read already still comes, and waits here
+  }
+
+  /** Begins what waits, as far as there is room; reads on once nothing waits. */
+  #goOn(): void {
+    while (this.#waiting !== undefined) {
+      const request = this.#waiting[0];
+      if (request === undefined) {
+        this.#waiting = undefined;
+        this.#connection.setReading(true);
+        return;
+      }
+      if (!this.#mayBegin(request)) return;
+      this.#waiting.shift();
+      this.#begin(request);
     }
+  }
+
+  #begin(request: Request): void {
+    const { id, op } = request;
+    this.#inFlight++;
+    if (isPage(op)) this.#pages++;
+    this.#perform(request)
+      .then(
+        (result) => this.#answer(id, result),
+        (error: unknown) => this.#answerError(id, error),
+      )
+      .then(() => this.#answered(op))
+      .catch((error: unknown) => this.#services.onFault(error));
+  }
+
+  #answered(op: Request["op"]): void {
+    this.#inFlight--;
+    if (isPage(op)) this.#pages--;
+    if (this.#state === "leaving" && this.#inFlight === 0) this.close("draining", goodbyeText);
+    else if (this.#waiting !== undefined) this.#goOn();
+  }
+
+  async #perform(request: Request): Promise<object> {
+    if (this.#identity.settled !== undefined) await this.#identity.settled;
+    if (request.op === "hello") return this.#hello(request);
+    const { principal, device } = this.#identity;
+    if (principal === undefined) throw new WhalesongError("hello_first", `${request.op}: say hello first`);
     switch (request.op) {
       case "auth":
-        return this.#auth(request, principal);
+        return this.#identity.renew(request);
       case "ping":
         return { at: this.#services.now() };
       case "subscribe":
-        return this.#subscribe(request);
-      case "unsubscribe":
-        return this.#unsubscribe(request);
+        return this.#attachments.subscribe(request);
+      case "unsubscribe": {
+        const result = this.#attachments.unsubscribe(request);
+        this.#outbox.dropSubscription(request.sub);
+        return result;
+      }
       case "ack":
-        return this.#acknowledge(request);
+        return this.#attachments.acknowledge(request);
       default:
-        return this.#services.operations.execute(request, principal, this.#device);
+        return this.#services.operations.execute(request, principal, device);
     }
   }
 
   async #hello(request: RequestOf<"hello">): Promise<ResultOf<"hello">> {
-    if (
-      this.#principal !== undefined &&
-      this.#state === "ready" &&
-      request.user === undefined &&
-      request.token === undefined
-    ) {
-      // The connection came with its credentials; hello adds the device.
-      if (request.device !== undefined) this.#device = request.device;
-      if (request.as !== undefined)
-        this.#setPrincipal({ ...this.#principal, user: actingUser(this.#principal, request.as) });
-      return this.#welcome(this.#principal);
+    if (this.#attachments.count > 0) {
+      throw new WhalesongError("conflict", "hello: it comes first, before any subscription");
     }
-    if (this.#attachments.size > 0)
-      throw new WhalesongError("conflict", "hello: say it once, before anything else");
-    const { user, token, as, device } = request;
-    const authenticating = this.#services.authenticator.authenticate({ user, token });
-    this.#greeting = authenticating.catch(() => {}).finally(() => (this.#greeting = undefined));
-    const principal = await authenticating;
-    this.greet(as === undefined ? principal : { ...principal, user: actingUser(principal, as) }, device);
-    return this.#welcome(this.#principal!);
-  }
-
-  #welcome(principal: Principal): ResultOf<"hello"> {
-    const { state, streams, node } = this.#services;
+    const { state, streams, node, onHello } = this.#services;
+    const principal = await this.#identity.hello(request);
+    if (this.#state === "greeting") this.#state = "ready";
+    onHello(this.id, principal.user, request.client);
     const known = state.users.find(principal.user);
     const result: ResultOf<"hello"> = {
       user: known === undefined ? principal.user : state.users.handle(known),
@@ -278,112 +304,8 @@ export class Session implements Sink {
     return principal.expiresAt === undefined ? result : { ...result, expiresAt: principal.expiresAt };
   }
 
-  async #auth(request: RequestOf<"auth">, before: Principal): Promise<ResultOf<"auth">> {
-    const principal = await this.#services.authenticator.authenticate({ token: request.token });
-    if (checkHandle(principal.user) !== checkHandle(before.user) && !principal.scopes.has("backend")) {
-      throw new WhalesongError("forbidden", "auth: the token is another user's; renewal keeps the user", {
-        field: "token",
-      });
-    }
-    this.#setPrincipal({ ...principal, user: before.user });
-    const scopes = [...principal.scopes];
-    return principal.expiresAt === undefined ? { scopes } : { scopes, expiresAt: principal.expiresAt };
-  }
-
-  #setPrincipal(principal: Principal): void {
-    this.#principal = principal;
-    clearTimeout(this.#expiry);
-    if (principal.expiresAt === undefined) return;
-    // Timers take 31 bits of ms; a token that lives longer is looked at again then.
-    const leftMs = Math.min(principal.expiresAt - this.#services.now(), 2 ** 31 - 1);
-    this.#expiry = setTimeout(() => {
-      if (this.#services.now() < principal.expiresAt!) this.#setPrincipal(principal);
-      else this.close("token_expired", "the token expired; come back with a new one");
-    }, leftMs);
-  }
-
-  async #subscribe(fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
-    const { operations, streams, state } = this.#services;
-    const number = this.#subscriptionNumber(fields);
-    const as = typeof fields.as === "string" ? fields.as : undefined;
-    // The number is taken before anything is waited for, so that a second subscribe cannot take it too.
-    this.#reserved.add(number);
-    try {
-      const principal = this.#principal!;
-      if (fields.stream.startsWith("user:"))
-        await operations.ensureUser(fields.stream.slice("user:".length), "stream");
-      const { stream, reader } = await operations.resolveStream({ ...fields, as }, principal);
-      const cursor = cursorKey(reader, this.#device, stream.name);
-      const position = await operations.startOf(fields.from ?? "resume", cursor);
-      const subscription = new Subscription(number, stream, this, position);
-      const answer = { sub: number, stream: stream.name, cursor: state.positions.cursor(position) };
-      if (this.#isClosed()) return answer;
-      this.#attachments.set(number, { subscription, cursor });
-      streams.open(subscription); // its first step comes in a later turn, after the answer
-      return answer;
-    } finally {
-      this.#reserved.delete(number);
-    }
-  }
-
-  readonly #reserved = new Set<number>();
-
-  #isClosed(): boolean {
-    return this.#state === "closed";
-  }
-
-  #subscriptionNumber({ as, sub }: FieldsOf<"subscribe">): number {
-    const isTaken = (number: number): boolean => this.#attachments.has(number) || this.#reserved.has(number);
-    if (this.#attachments.size + this.#reserved.size >= limits.subscriptions) {
-      throw new WhalesongError(
-        "conflict",
-        `subscribe: a session has ${limits.subscriptions} subscriptions at most`,
-      );
-    }
-    const chosen = typeof as === "number" ? as : sub;
-    if (chosen !== undefined) {
-      if (isTaken(chosen))
-        throw new WhalesongError("conflict", `sub: the subscription ${chosen} is open already`, {
-          field: "sub",
-        });
-      return chosen;
-    }
-    let number = 1;
-    while (isTaken(number)) number++;
-    return number;
-  }
-
-  async #unsubscribe({ sub }: RequestOf<"unsubscribe">): Promise<ResultOf<"unsubscribe">> {
-    const { subscription } = this.#attachment(sub);
-    this.#attachments.delete(sub);
-    this.#services.streams.close(subscription);
-    this.#outbox.dropSubscription(sub);
-    return { sub };
-  }
-
-  async #acknowledge({ sub, cursor, id }: RequestOf<"ack">): Promise<ResultOf<"ack">> {
-    const { state, streams, cursors } = this.#services;
-    const attachment = this.#attachment(sub);
-    const offset: Offset = state.positions.parseCursor(cursor);
-    if (offset > streams.head) {
-      throw new WhalesongError("cursor_in_future", `cursor: ${cursor} is beyond the head`, {
-        field: "cursor",
-      });
-    }
-    cursors.acknowledge(attachment.cursor, offset);
-    if (id !== undefined) await cursors.flush();
-    return { cursor };
-  }
-
-  #attachment(sub: number): Attachment {
-    const attachment = this.#attachments.get(sub);
-    if (attachment === undefined)
-      throw new WhalesongError("not_found", `sub: there is no subscription ${sub}`, { field: "sub" });
-    return attachment;
-  }
-
   #takeToken(): void {
-    if (this.#principal?.scopes.has("backend") === true) return;
+    if (this.#identity.principal?.scopes.has("backend") === true) return;
     const { now, connectionRate } = this.#services;
     this.#bucket ??= new TokenBucket(connectionRate, now());
     const retryAfterMs = this.#bucket.take(now());
@@ -417,31 +339,21 @@ export class Session implements Sink {
     this.send({ bytes: this.encoder.encodeMessage(message), sub: 0, offset: 0, before: 0 });
   }
 
-  #setReading(reading: boolean): void {
-    this.#isReading = reading;
-    this.#connection.setReading(reading);
-  }
-
-  /** The connection has taken what it was given: goes on with the outbox, then with catch-up. */
+  /** The connection has taken what it was given. */
   #drained(): void {
     this.#progressAt = this.#services.now();
     this.flush();
-    if (!this.hasRoom) return;
-    for (const { subscription } of this.#attachments.values()) {
-      if (subscription.state === "catching up") this.#services.streams.resume(subscription);
-    }
   }
 
   #fallBack(): void {
-    for (const [sub, position] of this.#outbox.dropEvents()) {
-      const subscription = this.#attachments.get(sub)?.subscription;
-      if (subscription === undefined) continue;
-      subscription.fallBack(position);
-      // Catch-up waits for room by itself. No drain may come to wake it: a burst can fill the outbox of an idle connection.
-      this.#services.streams.resume(subscription);
-    }
+    this.#attachments.fallBack(this.#outbox.dropEvents());
     this.#services.onFallBack();
   }
+}
+
+/** Operations whose answers can be large. */
+function isPage(op: Request["op"]): boolean {
+  return op === "read" || op === "following" || op === "followers";
 }
 
 /** The id of a frame that is refused, if it has one that can be answered. */

@@ -27,6 +27,8 @@ export interface SessionServices {
   onFault: (error: unknown) => void;
   onRefusal: (code: ErrorCode) => void;
   onFallBack: () => void;
+  /** A client said who it is: its session's id, its user, and its own name and version if it gave them. */
+  onHello: (session: string, user: string, client: string | undefined) => void;
   onClosed: (session: Session) => void;
 }
 

@@ -15,12 +15,10 @@ import { type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions, errors, j
 import { WhalesongError, checkHandle, fold } from "../../protocol/index.ts";
 import type { Authenticator, Credentials } from "./authenticator.ts";
 import { openKeySet } from "./key-set.ts";
-import { type Principal, type Scope, scopes } from "./principal.ts";
+import { type Principal, type Scope, clockToleranceMs, scopes } from "./principal.ts";
 
 /** A shorter secret than HMAC-SHA-256's output can be found by trying (RFC 7518, section 3.2). */
 const minSecretBytes = 32;
-/** How far clocks may differ. */
-const clockToleranceSeconds = 5;
 const defaultScope = "read write";
 
 export interface TokenOptions {
@@ -59,7 +57,7 @@ export class TokenAuthenticator implements Authenticator {
     this.#now = now ?? Date.now;
     this.#rules = {
       algorithms: secret === undefined ? ["RS256", "ES256", "EdDSA"] : ["HS256"],
-      clockTolerance: clockToleranceSeconds,
+      clockTolerance: clockToleranceMs / 1000,
       ...(issuer === undefined ? {} : { issuer }),
       ...(audience === undefined ? {} : { audience }),
     };

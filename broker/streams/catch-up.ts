@@ -81,7 +81,7 @@ export class CatchUp {
     let taken = 0;
     while (taken < this.#waiting.length && performance.now() < end) {
       const subscription = this.#waiting[taken++]!;
-      if (subscription.state === "catching up" && subscription.sink.hasRoom) this.#step(subscription);
+      if (subscription.state === "catching up" && subscription.sink.askForRoom()) this.#step(subscription);
       else subscription.isQueued = false;
     }
     this.#waiting = this.#waiting.slice(taken);

@@ -4,13 +4,12 @@
  * for. Items are in the order of the log. A page may hold fewer items than its limit where entries were hidden; `before`
  * and `after` say whether there is more. The caller sends it once `applied` is durable. */
 
-import type { StreamItem } from "../../protocol/index.ts";
+import { type StreamItem, limits } from "../../protocol/index.ts";
 import {
   type Entry,
   type Offset,
   type State,
   authorTopic,
-  maxOffset,
   mentionTopic,
   retractedTopic,
   tagTopic,
@@ -43,6 +42,12 @@ export interface PageRequest {
   limit: number;
 }
 
+interface Found {
+  candidates: Entry[];
+  last: Offset | undefined;
+  isEnd: boolean;
+}
+
 export class Pages {
   readonly #state: State;
   readonly #deliveries: Deliveries;
@@ -54,70 +59,51 @@ export class Pages {
     this.#home = home;
   }
 
-  read(request: PageRequest): Page {
+  read({ stream, before, after, limit }: PageRequest): Page {
     const applied = this.#state.applied();
-    if (request.after !== undefined) return this.#readAfter(request, request.after, applied);
-    return this.#readBefore(request, request.before ?? applied + 1, applied);
-  }
-
-  /** The newest `limit` candidates before `before`. Where reposts are among them, the 40 before those decide too. */
-  #readBefore({ stream, limit }: PageRequest, before: Offset, applied: Offset): Page {
-    const offsets = this.#offsetsBefore(stream, before);
-    const candidates: Entry[] = [];
-    let looked = 0;
-    let last: Offset | undefined;
-    let reachedEnd = false;
-    while (candidates.length < limit && looked < maxLooked) {
-      const offset = offsets();
-      if (offset === undefined) {
-        reachedEnd = true;
-        break;
-      }
-      if (offset === last) continue;
-      last = offset;
-      looked++;
-      const entry = this.#candidate(stream, offset);
-      if (entry !== undefined) candidates.push(entry);
+    if (after !== undefined) {
+      const found = this.#collect(stream, this.#offsetsAfter(stream, after, applied), limit);
+      return {
+        items: this.#items(stream, found.candidates),
+        before: found.candidates[0]?.offset ?? after + 1,
+        after: found.isEnd ? applied : (found.last ?? after),
+        applied,
+      };
     }
-    candidates.reverse();
-    const recent = new Recent();
-    if (stream.kind === "home" && candidates.some((entry) => entry.kind === "repost")) {
-      recent.prime(this.#home.originalsBefore(stream, candidates[0]!.offset, recentCount, false));
-    }
-    const items = this.#items(stream, candidates, recent);
+    const from = before ?? applied + 1;
+    const found = this.#collect(stream, this.#offsetsBefore(stream, from), limit);
+    const candidates = found.candidates.toReversed();
     return {
-      items,
-      before: reachedEnd ? undefined : last,
-      after: candidates.at(-1)?.offset ?? Math.min(before - 1, applied),
+      items: this.#items(stream, candidates),
+      before: found.isEnd ? undefined : found.last,
+      after: candidates.at(-1)?.offset ?? Math.min(from - 1, applied),
       applied,
     };
   }
 
-  #readAfter({ stream, limit }: PageRequest, after: Offset, applied: Offset): Page {
-    const offsets = this.#offsetsAfter(stream, after, applied);
-    const candidates: Entry[] = [];
-    let last = after;
+  /** The next candidates in the order of `next`, until there are enough. `last`: the last offset looked at. */
+  #collect(stream: Stream, next: () => Offset | undefined, limit: number): Found {
+    const found: Found = { candidates: [], last: undefined, isEnd: false };
     let looked = 0;
-    let reachedEnd = false;
-    while (candidates.length < limit && looked < maxLooked) {
-      const offset = offsets();
-      if (offset === undefined) {
-        reachedEnd = true;
-        break;
-      }
-      if (offset === last) continue;
-      last = offset;
+    let bytes = 0;
+    while (found.candidates.length < limit && looked < maxLooked && bytes < limits.pageBytes) {
+      const offset = next();
+      if (offset === undefined) return { ...found, isEnd: true };
+      if (offset === found.last) continue; // of two topics
+      found.last = offset;
       looked++;
       const entry = this.#candidate(stream, offset);
-      if (entry !== undefined) candidates.push(entry);
+      if (entry === undefined) continue;
+      found.candidates.push(entry);
+      bytes += this.#bytesOf(entry);
     }
-    const recent = new Recent();
-    if (stream.kind === "home" && candidates.some((entry) => entry.kind === "repost")) {
-      recent.prime(this.#home.originalsBefore(stream, candidates[0]!.offset, recentCount, false));
-    }
-    const items = this.#items(stream, candidates, recent);
-    const first = candidates[0]?.offset;
-    return { items, before: first ?? after + 1, after: reachedEnd ? applied : last, applied };
+    return found;
+  }
+
+  /** About how many bytes an entry's event takes. */
+  #bytesOf(entry: Entry): number {
+    const post = entry.kind === "repost" ? this.#state.entry(entry.original) : entry;
+    return 200 + (post?.kind === "post" ? post.packed.length : 0);
   }
 
   /** The entry at `offset` if the stream shows it by all rules but the recent 40. */
@@ -129,7 +115,12 @@ export class Pages {
     return entry;
   }
 
-  #items(stream: Stream, candidates: Entry[], recent: Recent): StreamItem[] {
+  /** The events of candidates in offset order. Where reposts are among them, the 40 before the first decide too. */
+  #items(stream: Stream, candidates: Entry[]): StreamItem[] {
+    const recent = new Recent();
+    if (stream.kind === "home" && candidates.some((entry) => entry.kind === "repost")) {
+      recent.prime(this.#home.originalsBefore(stream, candidates[0]!.offset, recentCount, false));
+    }
     const items: StreamItem[] = [];
     for (const entry of candidates) {
       if (!isShowable(entry)) continue;
@@ -215,6 +206,3 @@ export function topicsOf(stream: Exclude<Stream, { kind: "home" | "firehose" }>)
       return [threadTopic(stream.root)];
   }
 }
-
-/** Before any offset there can be. */
-export const beyondHead = maxOffset;

@@ -18,8 +18,8 @@ export interface Sink {
   readonly encoder: EventEncoder;
   /** Queues a frame. */
   send(frame: Frame): void;
-  /** Whether catch-up may go on: little enough is queued. */
-  readonly hasRoom: boolean;
+  /** Whether little enough is queued for catch-up to go on. If not, the sink resumes it once that is so. */
+  askForRoom(): boolean;
   /** Writes what is queued to the connection. */
   flush(): void;
 }

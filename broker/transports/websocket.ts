@@ -205,13 +205,16 @@ function firstServed(offered: Set<string>): string | false {
   return false;
 }
 
+/** The token of an `Authorization` header; an empty one, which is refused, when it holds something else. */
 function bearer(header: string | undefined): string | undefined {
-  return header === undefined ? undefined : /^Bearer +(\S+)$/i.exec(header)?.[1];
+  return header === undefined ? undefined : (/^Bearer +(\S+)$/i.exec(header)?.[1] ?? "");
 }
 
-function refuse(socket: Socket, status: number, message: string): void {
+const refusalCodes = { 400: "bad_request", 403: "forbidden", 404: "not_found" } as const;
+
+function refuse(socket: Socket, status: keyof typeof refusalCodes, message: string): void {
   const body = JSON.stringify({
-    error: { code: status === 404 ? "not_found" : "forbidden", message, retryable: false },
+    error: { code: refusalCodes[status], message, retryable: false },
   });
   socket.end(
     `HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

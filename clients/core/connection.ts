@@ -378,9 +378,6 @@ function errorOfEnd(url: string, end: SocketEnd): Error {
   if (code === closeCodes.unauthenticated) {
     return new WhalesongError("unauthenticated", `${url}: the token was refused${said}`, {}, options);
   }
-  if (code === closeCodes.forbidden) {
-    return new WhalesongError("forbidden", `${url}: the connection was refused${said}`, {}, options);
-  }
   const why = cause instanceof Error ? `: ${cause.message}` : said;
   return new ConnectionError(
     mayComeBack(code) ? "disconnected" : "refused",

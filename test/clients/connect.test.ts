@@ -76,7 +76,7 @@ for (const code of ["unauthenticated", "forbidden", "bad_request"] as const) {
 await tap.test("a close code that says do not come back rejects at once", async (t) => {
   for (const [code, expected] of [
     [4401, { name: "WhalesongError", code: "unauthenticated" }],
-    [4403, { name: "WhalesongError", code: "forbidden" }],
+    [4400, { name: "ConnectionError", code: "refused", closeCode: 4400, retryable: false }],
     [1008, { name: "ConnectionError", code: "refused", closeCode: 1008, retryable: false }],
   ] as const) {
     const broker = await startBroker(t);

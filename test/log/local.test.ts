@@ -198,7 +198,7 @@ function heldBack(
     commits.push(commands);
     const { outcomes, flushed } = real.commit(commands);
     const gate = isOpen ? Promise.resolve() : new Promise<void>((resolve) => flushes.push(resolve));
-    return { outcomes, flushed: Promise.all([flushed, gate]).then(() => {}) };
+    return { outcomes, flushed: flushed.then(() => gate) };
   });
   return { state, flushes, commits };
 }

@@ -65,7 +65,7 @@ await tap.test(
     const bob = await broker.connect("bob");
     fullness = new Fullness(broker.state, "/", { maxStoreBytes: 400_000, minFreeBytes: 0 });
     const answered: number[] = [];
-    const check = (): Promise<void> => fullness!.check();
+    const check = (): Promise<void> => fullness.check();
     const error = await publishUntilRefused(bob, answered, check);
     t.match(error, { code: "storage_full", retryable: true, message: /--max-store-bytes/ });
     await bob.request("read", { stream: "user:bob" });

@@ -197,7 +197,7 @@ await tap.test("with an auth secret a token says who one is and what one may do"
   const post = await ask("POST /v1/posts", { token: app, body: { as: "alice", text: "hi" } });
   t.equal(post.status, 201);
   const read = await ask("GET /v1/streams/home?as=bob", { token: app });
-  t.match(read.json["items"], [{ event: "post", post: { author: "Alice", text: "hi" } }]);
+  t.match(read.json["items"], [{ event: "post", post: { author: "alice", text: "hi" } }]);
   t.match((await ask("GET /v1/streams/home?as=bob", { token: alice })).error, { code: "forbidden" });
 
   const reader = await tokenFor("alice", { scope: "read" });

@@ -95,6 +95,7 @@ export async function startServer(t: Test, parts: Partial<HttpParts> = {}): Prom
     connectionRate: rate,
     onRefusal: () => {},
     onFallBack: () => metrics.onFallBack(),
+    onHello: () => {},
   });
   const metrics = createMetrics({ state, log, streams, sessions });
   const server = await createHttpServer({
