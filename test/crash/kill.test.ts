@@ -90,7 +90,7 @@ async function checkFirehose(t: Test, folder: string, told: Told): Promise<void>
   const client = await SessionClient.open(broker.url, { user: "reader" });
   const inbox = await client.subscribeLive("firehose", { from: "earliest" });
   const read = new Map(
-    inbox.events.map(({ sub: _, ...event }) => [offsetOf(event["cursor"]), JSON.stringify(event)]),
+    inbox.events.map(({ sub: _sub, ...event }) => [offsetOf(event["cursor"]), JSON.stringify(event)]),
   );
   await client.close();
   await broker.kill();

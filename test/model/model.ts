@@ -197,7 +197,7 @@ export class Model {
 
   /** Posts and reposts of those followed since before, and mine. */
   #isInHome(stream: Stream & { kind: "home" }, entry: PostEntry | RepostEntry): Answer {
-    if (!this.#wasMine(stream.reader, entry).now || !this.#showsReply(stream, entry)) return "no";
+    if (!this.#wasMine(stream.reader, entry).is || !this.#showsReply(stream, entry)) return "no";
     return entry.kind === "post" ? "yes" : this.#isNews(stream, entry);
   }
 
@@ -206,7 +206,7 @@ export class Model {
     let certainBetween = 0;
     let possibleBetween = 0;
     let isMaybe = false;
-    for (const entry of this.entries.filter((e) => e.offset < repost.offset).reverse()) {
+    for (const entry of this.entries.filter((e) => e.offset < repost.offset).toReversed()) {
       if (entry.kind === "delete") continue;
       const candidate = this.#wasCandidate(stream, entry);
       if (candidate === "no") continue;
@@ -225,17 +225,17 @@ export class Model {
   #wasCandidate(stream: Stream & { kind: "home" }, entry: PostEntry | RepostEntry): Answer {
     const mine = this.#wasMine(stream.reader, entry);
     const reply = this.#showedReply(stream, entry);
-    if (!mine.then || reply === "no") return "no";
-    return mine.now && reply === "yes" && entry.offset > this.floor ? "yes" : "maybe";
+    if (!mine.was || reply === "no") return "no";
+    return mine.is && reply === "yes" && entry.offset > this.floor ? "yes" : "maybe";
   }
 
   /** Whether `reader` followed the author (or was them) when the entry came, and has not ceased to. */
-  #wasMine(reader: Name, { author, offset }: Entry): { then: boolean; now: boolean } {
-    if (author === reader) return { then: true, now: true };
+  #wasMine(reader: Name, { author, offset }: Entry): { was: boolean; is: boolean } {
+    if (author === reader) return { was: true, is: true };
     const follows = this.follows.filter((f) => isOf(f, reader, author) && f.since < offset);
     return {
-      then: follows.some((f) => f.until === undefined || f.until >= offset),
-      now: follows.some((f) => f.until === undefined),
+      was: follows.some((f) => f.until === undefined || f.until >= offset),
+      is: follows.some((f) => f.until === undefined),
     };
   }
 
@@ -282,7 +282,7 @@ export class Model {
   }
 
   #isToldOf(reader: Name, author: Name, entry: DeleteEntry): Answer {
-    if (this.#wasMine(reader, { ...entry, author }).now) return "yes";
+    if (this.#wasMine(reader, { ...entry, author }).is) return "yes";
     return this.#isMine(reader, author) ? "maybe" : "no";
   }
 

@@ -46,7 +46,7 @@ function recordAnswer(model: Model, publish: Publish): void {
   const known = entryAt(model, offset);
   const title = `${op} by ${author} ${JSON.stringify(fields)} was answered with ${answer}, ${offset}`;
   if (op === "post") {
-    const key = fields["key"] === undefined ? undefined : `${author} ${String(fields["key"])}`;
+    const key = fields["key"] === undefined ? undefined : `${author} ${fields["key"] as string}`;
     const first = key === undefined ? undefined : keysOf(model).get(key);
     if (first !== undefined || known !== undefined) {
       assert.equal(offset, first, `${title}: a retry gets the first answer`);

@@ -106,12 +106,12 @@ export class Device {
     durable.sent.add(offset);
     const fields = { sub: reading.inbox.sub, cursor };
     if (random.chance(0.5)) client.send({ op: "ack", ...fields });
-    else {
-      const acknowledging = client.request("ack", fields).then(() => {
-        durable.certain = Math.max(durable.certain ?? 0, offset);
-      });
-      this.#work.push(acknowledging);
-    }
+    else this.#work.push(this.#acknowledged(client.request("ack", fields), durable, offset));
+  }
+
+  async #acknowledged(answer: Promise<unknown>, durable: DurableCursor, offset: number): Promise<void> {
+    await answer;
+    durable.certain = Math.max(durable.certain ?? 0, offset);
   }
 
   unsubscribe(): void {

@@ -13,7 +13,7 @@ import assert from "node:assert/strict";
 import { WhalesongError } from "../../protocol/index.ts";
 import { SessionBroker } from "../sessions/session-broker.ts";
 import { type Message, type SessionClient, offsetOf } from "../sessions/session-client.ts";
-import { type Entry, Model, type Name, type Stream, rootOf } from "./model.ts";
+import { type Entry, Model, type Name, rootOf } from "./model.ts";
 import { type Publish, record } from "./publishing.ts";
 import type { Random } from "./random.ts";
 import { Device, type DeviceWorld, type Named, filterOf } from "./readers.ts";
@@ -57,7 +57,7 @@ export class World implements DeviceWorld {
       const client = await this.broker.connect(user);
       this.#publishers.push(client);
       // A user from here on, under this spelling.
-      const [followee] = users.filter((other) => other !== user);
+      const followee = users.find((other) => other !== user);
       if (this.commands === 0)
         for (const op of ["follow", "unfollow"]) await client.request(op, { user: followee });
     }
@@ -217,21 +217,21 @@ export class World implements DeviceWorld {
 
   #send(publish: Omit<Publish, "outcome" | "answer" | "error" | "cursor">): void {
     const sent: Publish = { ...publish, outcome: Promise.resolve() };
-    sent.outcome = this.#publisher(publish.author)
-      .request(publish.op, publish.fields)
-      .then(
-        ({ id, cursor }) => {
-          sent.answer = offsetOf(id);
-          sent.cursor = offsetOf(cursor);
-          this.known = Math.max(this.known, sent.cursor);
-        },
-        (error: unknown) => {
-          if (!(error instanceof WhalesongError)) throw error;
-          sent.error = error;
-        },
-      );
+    sent.outcome = this.#take(sent, this.#publisher(publish.author).request(publish.op, publish.fields));
     this.#published.push(sent);
     this.commands++;
+  }
+
+  async #take(sent: Publish, answer: Promise<Message>): Promise<void> {
+    try {
+      const { id, cursor } = await answer;
+      sent.answer = offsetOf(id);
+      sent.cursor = offsetOf(cursor);
+      this.known = Math.max(this.known, sent.cursor);
+    } catch (error) {
+      if (!(error instanceof WhalesongError)) throw error;
+      sent.error = error;
+    }
   }
 
   async #settle(): Promise<void> {
@@ -305,7 +305,6 @@ export class World implements DeviceWorld {
     const { model, random } = this;
     const [one, other] = [random.pick(users), random.pick(users)];
     const client = this.#publisher(one);
-    const handles = ({ users: list }: Message): string[] => (list as string[]).toSorted();
     assert.deepEqual(handles(await client.request("following")), model.followees(one).toSorted());
     assert.deepEqual(
       handles(await client.request("followers", { user: other })),
@@ -326,4 +325,6 @@ export class World implements DeviceWorld {
   }
 }
 
-export type { Stream };
+function handles({ users: list }: Message): string[] {
+  return (list as string[]).toSorted();
+}

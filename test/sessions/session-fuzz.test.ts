@@ -62,7 +62,9 @@ const nearlyRight = fc.constantFrom(...ops).chain((op) => {
   const known = fc.record(fields, { requiredKeys: [], noNullPrototype: true });
   return fc
     .tuple(known, fc.option(extra, { freq: 8 }), fc.option(fc.integer({ min: -1, max: 1_000_000 })))
-    .map(([some, more, id]) => Object.assign({}, some, more, id === null ? {} : { id: id + 2_000_000 }, { op }));
+    .map(([some, more, id]) =>
+      Object.assign({}, some, more, id === null ? {} : { id: id + 2_000_000 }, { op }),
+    );
 });
 
 for (const codec of ["json", "msgpack"] as const) {

@@ -1,6 +1,6 @@
 /* Apply: what each command does to the store, and what it leaves alone. */
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 import tap from "tap";
 
 import {
@@ -245,12 +245,10 @@ await tap.test(
         const commands = batch.map((one): Command => {
           switch (one.op) {
             case "post": {
-              const { target, key, ...rest } = one;
-              return {
-                ...rest,
-                ...(target === null ? {} : { replyTo: id(store, target) }),
-                ...(key === null ? {} : { key }),
-              };
+              const { user: author, text, mentions, tags, target, key } = one;
+              const said = post(author, { text, mentions, tags });
+              if (target !== null) Object.assign(said, { replyTo: id(store, target) });
+              return key === null ? said : Object.assign(said, { key });
             }
             case "trim":
               return { op: "trim", floor: one.floor, most: 5 };

@@ -68,7 +68,7 @@ export function faultsOf(state: State): string[] {
   has("handles", users.length);
 
   for (const user of users) {
-    const authored = entries.filter((e) => isTopical(e) && e.author === user).at(-1)?.offset ?? 0;
+    const authored = entries.findLast((e) => isTopical(e) && e.author === user)?.offset ?? 0;
     if (state.topics.lastByAuthor(user) < authored)
       faults.push(`user ${user} did more than lastByAuthor says`);
   }
