@@ -10,7 +10,7 @@ import { join } from "node:path";
 
 import { Command, InvalidArgumentError } from "commander";
 
-import { packageVersion } from "../broker/broker.ts";
+import { packageVersion } from "../broker/version.ts";
 import { isCompiled } from "./children.ts";
 import { coreParts } from "./core/index.ts";
 import type { Figure } from "./figure.ts";

@@ -6,7 +6,6 @@
  * The one place where clocks and timers meet the rest. */
 
 import type { FastifyInstance } from "fastify";
-import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 
@@ -23,6 +22,7 @@ import { State } from "./state/index.ts";
 import { Streams } from "./streams/index.ts";
 import { createHttpServer } from "./transports/http.ts";
 import { WebSocketTransport } from "./transports/websocket.ts";
+import { packageVersion } from "./version.ts";
 
 /** How often what is due by the clock is looked at, in ms. */
 const checkMs = 1_000;
@@ -258,20 +258,4 @@ async function assemble(
 function browserClientFile(): string {
   const built = import.meta.url.endsWith(".ts") ? "../dist/" : "../";
   return fileURLToPath(new URL(`${built}clients/browser/whalesong.js`, import.meta.url));
-}
-
-/** From package.json, which lies above both the sources and what is built from them. */
-export function packageVersion(): string {
-  for (const up of ["../package.json", "../../package.json"]) {
-    try {
-      const { name, version } = JSON.parse(readFileSync(new URL(up, import.meta.url), "utf8")) as {
-        name: string;
-        version: string;
-      };
-      if (name === "whalesong") return version;
-    } catch {
-      // not here: one level up
-    }
-  }
-  return "unknown";
 }

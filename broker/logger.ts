@@ -2,10 +2,9 @@
 
 import { type Logger, pino } from "pino";
 
-export type { Logger };
+import type { LogLevel } from "./options.ts";
 
-export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
-export type LogLevel = (typeof logLevels)[number];
+export type { Logger };
 
 export function createLogger(level: LogLevel): Logger {
   return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));

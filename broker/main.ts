@@ -1,18 +1,20 @@
 #!/usr/bin/env node
 /* The `whalesong` command: flags and signals.
  *
- * `serve` and `doctor` are the broker's; the others are clients of a running one, loaded when they are asked for. This is
+ * `serve` and `doctor` are the broker's; the others are clients of a running one, loaded, like the broker itself, when they are asked for. This is
  * where broker and clients meet: it composes, and neither knows the other. */
 
-import { Command, CommanderError } from "commander";
+import { Command } from "commander";
 
+import { exitTwoOnUsage } from "../clients/cli/command.ts";
 import { registerClientCommands } from "../clients/cli/index.ts";
-import { Broker, packageVersion } from "./broker.ts";
+import type { Broker } from "./broker.ts";
 import { registerDoctor } from "./doctor.ts";
 import { OptionsError, addServeOptions, readServeOptions } from "./options.ts";
-import { FolderError } from "./state/index.ts";
+import { FolderError } from "./state/folder.ts";
+import { packageVersion } from "./version.ts";
 
-const program = new Command("whalesong")
+const program = exitTwoOnUsage(new Command("whalesong"))
   .description("A pub/sub message broker for social streams.")
   .version(packageVersion())
   .showHelpAfterError("(whalesong --help, or whalesong COMMAND --help, says more)")
@@ -26,12 +28,13 @@ A first look, in two terminals:
   $ whalesong post "hello @bob" --user alice         alice says something`,
   );
 
-addServeOptions(program.command("serve").description("run a broker"))
+addServeOptions(exitTwoOnUsage(program.command("serve")).description("run a broker"))
   .addHelpText(
     "after",
     "\nFlags beat WHALESONG_… variables, which beat the config file. Without --auth-secret or --jwks whoever connects says who\nthey are (open mode), and the broker listens on loopback only.",
   )
   .action(async (_options, command: Command) => {
+    const { Broker } = await import("./broker.ts");
     const broker = await Broker.start(readServeOptions(command));
     console.log(greeting(broker));
     stopOnSignal(broker);
@@ -42,7 +45,6 @@ registerClientCommands(program);
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) process.exit(error.exitCode);
   if (error instanceof OptionsError || error instanceof FolderError) fail(error.message);
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "EADDRINUSE") fail(`${message}: another program listens there; choose another --port`);

@@ -7,7 +7,8 @@ import { InvalidArgumentError, Option } from "commander";
 import { readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
 
-import { type LogLevel, logLevels } from "./logger.ts";
+export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
 
 /** How to run a broker. All fields are optional when it is embedded: see `defaults`. */
 export interface BrokerOptions {

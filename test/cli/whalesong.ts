@@ -1,15 +1,10 @@
-/* The command line as a process, for tests.
- *
- * Most tests start many processes, so client commands run without the broker's modules; `serve` and the overview of all
- * commands run from the real main. */
+/* The command line as a process, for tests. */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
 const main = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
-const clientCommands = fileURLToPath(new URL("client-commands.ts", import.meta.url));
-const needMain = new Set(["serve", "--help"]);
 
 export interface Ended {
   status: number | null;
@@ -26,8 +21,7 @@ export class Running {
 
   constructor(args: readonly string[], env: Record<string, string> = {}) {
     const { PATH = "", HOME = "" } = process.env;
-    const program = needMain.has(args[0] ?? "--help") ? main : clientCommands;
-    this.process = spawn(process.execPath, ["--import=tsx", program, ...args], {
+    this.process = spawn(process.execPath, ["--import=tsx", main, ...args], {
       env: { PATH, HOME, ...env },
     });
     this.process.stdout.setEncoding("utf8").on("data", (text: string) => (this.stdout += text));

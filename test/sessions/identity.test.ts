@@ -33,9 +33,11 @@ function start(now = Date.now): {
   expired: Promise<void>;
 } {
   const authenticator = new SlowAuthenticator();
-  let onExpired = (): void => {};
-  const expired = new Promise<void>((resolve) => (onExpired = resolve));
-  return { identity: new Identity({ authenticator, now, onExpired }), authenticator, expired };
+  let identity: Identity | undefined;
+  const expired = new Promise<void>((onExpired) => {
+    identity = new Identity({ authenticator, now, onExpired });
+  });
+  return { identity: identity!, authenticator, expired };
 }
 
 await tap.test("what follows credentials waits until they are settled, accepted or not", async (t) => {
