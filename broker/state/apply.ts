@@ -140,8 +140,8 @@ function applyRepost(state: State, offset: Offset, command: Of<"repost">): Outco
 /** The post that `id` names; a repost stands for its original. @throws `not_found` */
 function originalOf(state: State, id: string, field: string): PostEntry {
   const offset = state.positions.parseId(id);
-  let entry = offset === undefined ? undefined : state.entry(offset);
-  if (entry?.kind === "repost" && !entry.deleted) entry = state.entry(entry.original);
+  let entry = offset === undefined ? undefined : state.storedEntry(offset);
+  if (entry?.kind === "repost" && !entry.deleted) entry = state.storedEntry(entry.original);
   if (entry?.kind !== "post" || entry.deleted) {
     throw new WhalesongError("not_found", `${field}: there is no post ${JSON.stringify(id)}`, { field });
   }
@@ -150,7 +150,7 @@ function originalOf(state: State, id: string, field: string): PostEntry {
 
 function applyDelete(state: State, offset: Offset, command: Of<"delete">): Outcome {
   const at = state.positions.parseId(command.post);
-  const target = at === undefined ? undefined : state.entry(at);
+  const target = at === undefined ? undefined : state.storedEntry(at);
   if (target?.kind !== "post" && target?.kind !== "repost") {
     throw new WhalesongError("not_found", `post: there is no post ${JSON.stringify(command.post)}`, {
       field: "post",
@@ -225,7 +225,7 @@ function applyTrim(state: State, offset: Offset, command: Of<"trim">): Outcome {
   const before = state.meta.floor;
   const floor = Math.max(before, Math.min(command.floor, before + command.most, offset - 1));
   for (let gone = before + 1; gone <= floor; gone++) {
-    const entry = state.entry(gone);
+    const entry = state.storedEntry(gone);
     if (entry !== undefined) forget(state, entry);
   }
   state.publishKeys.expire(command.at - publishKeyLifeMs, command.most);

@@ -20,6 +20,7 @@ import { inspectStore } from "./inspect.ts";
 import { type Meta, formatVersion, readApplied, readMeta, writeApplied, writeMeta } from "./meta.ts";
 import { Positions } from "./positions.ts";
 import { PublishKeys } from "./publish-keys.ts";
+import { RecentMap } from "./recent-map.ts";
 import { Reposts } from "./reposts.ts";
 import { Topics } from "./topics.ts";
 import { Users } from "./users.ts";
@@ -31,6 +32,8 @@ export interface Commit {
   readonly flushed: Promise<void>;
 }
 
+/** Entries kept decoded, at about 500 bytes for a post of 200. */
+const keptEntries = 16_384;
 const appendOnly = { append: true };
 const overwrite = {};
 
@@ -44,6 +47,9 @@ export class State {
   readonly positions: Positions;
   readonly #environment: Environment;
   readonly #lock: FolderLock;
+  readonly #entries = new RecentMap<Offset, Entry>(keptEntries / 2);
+  /** Offsets of entries that the transactions under way replace or remove. */
+  readonly #changed: Offset[] = [];
   #meta: Meta;
   #head: Offset;
 
@@ -106,12 +112,20 @@ export class State {
       writeApplied(this.#environment.tables.meta, this.#head);
       return outcomes;
     });
-    const outcomes = committed.catch((error: unknown) => {
-      this.#environment.refresh();
-      this.#reload();
-      this.users.forget();
-      throw error;
-    });
+    const outcomes = committed.then(
+      (results) => {
+        // Only now: until the commit a reader may still have read, and kept, what it replaces.
+        for (const offset of this.#changed.splice(0)) this.#entries.delete(offset);
+        return results;
+      },
+      (error: unknown) => {
+        this.#changed.length = 0;
+        this.#environment.refresh();
+        this.#reload();
+        this.users.forget();
+        throw error;
+      },
+    );
     return { outcomes, flushed };
   }
 
@@ -128,9 +142,13 @@ export class State {
     await flushed;
   }
 
+  /** The entry at `offset`. Those read lately are kept, since many readers read the same. Not within a transaction. */
   entry(offset: Offset): Entry | undefined {
-    const bytes = this.#environment.tables.log.get(u48Key(offset));
-    return bytes === undefined ? undefined : decodeEntry(offset, bytes);
+    const kept = this.#entries.get(offset);
+    if (kept !== undefined) return kept;
+    const entry = this.storedEntry(offset);
+    if (entry !== undefined) this.#entries.set(offset, entry);
+    return entry;
   }
 
   /** The entries in (`after`, `upTo`], in order. Not every offset has one: a refused command has none. */
@@ -171,13 +189,21 @@ export class State {
     return user;
   }
 
+  /** The entry at `offset`, as the transaction has it. */
+  storedEntry(offset: Offset): Entry | undefined {
+    const bytes = this.#environment.tables.log.get(u48Key(offset));
+    return bytes === undefined ? undefined : decodeEntry(offset, bytes);
+  }
+
   putEntry(entry: Entry): void {
+    if (entry.offset !== this.#head) this.#changed.push(entry.offset);
     // A new entry is the last of its table: told so, LMDB fills its pages to the brim.
     const options = entry.offset === this.#head ? appendOnly : overwrite;
     this.#environment.tables.log.putSync(u48Key(entry.offset), encodeEntry(entry), options);
   }
 
   removeEntry(offset: Offset): void {
+    this.#changed.push(offset);
     this.#environment.tables.log.removeSync(u48Key(offset));
   }
 

@@ -48,6 +48,8 @@ export interface CatchUpParts {
 export class CatchUp {
   readonly #parts: CatchUpParts;
   readonly #marks = new Marks();
+  /** Of the step's reader, once it was needed. */
+  #followList: FollowList | undefined;
   #waiting: Subscription[] = [];
   #running = false;
   #delivered = 0;
@@ -96,6 +98,7 @@ export class CatchUp {
       return;
     }
     state.refresh();
+    this.#followList = undefined;
     const applied = state.applied();
     const head = tail.end;
     const before = subscription.position;
@@ -107,7 +110,10 @@ export class CatchUp {
     for (const delivery of deliveries) this.#hand(subscription, delivery);
     if (isLive) {
       const { stream } = subscription;
-      interest.attach(subscription, stream.kind === "home" ? this.#followedAt(stream.reader, head) : []);
+      interest.attach(
+        subscription,
+        stream.kind === "home" ? followedAt(this.#follows(stream.reader), head) : [],
+      );
       subscription.state = "live";
       this.#hand(subscription, markDelivery(state, "live", subscription.position));
     } else if (deliveries.length === 0 && subscription.position > before) {
@@ -120,10 +126,9 @@ export class CatchUp {
     });
   }
 
-  /** Whom `reader` follows since `head` or before. Fan-out hears of later follows in their turn, after what came before them. */
-  #followedAt(reader: UserNo, head: Offset): UserNo[] {
-    const { targets, since } = this.#parts.state.follows.list(reader);
-    return targets.filter((_, i) => since[i]! <= head);
+  /** Whom the reader of this step follows, read once. */
+  #follows(reader: UserNo): FollowList {
+    return (this.#followList ??= this.#parts.state.follows.list(reader));
   }
 
   /** Hands over behind the gate: nothing leaves before `release`. The position stays what the step has made it. */
@@ -157,7 +162,7 @@ export class CatchUp {
     const { state } = this.#parts;
     if (stream.kind === "firehose") return [];
     if (stream.kind !== "home") return topicsOf(stream).map((topic) => ({ topic, bound: position }));
-    const { targets, since } = state.follows.list(stream.reader);
+    const { targets, since } = this.#follows(stream.reader);
     return sourcesAfter(state, [...targets, stream.reader], [...since, 0], position);
   }
 
@@ -175,8 +180,20 @@ export class CatchUp {
         subscription.position = round.upTo;
         return;
       }
-      if (offset > subscription.position) this.#show(subscription, offset, page);
+      if (offset <= subscription.position) continue;
+      const entry = this.#parts.state.entry(offset);
+      subscription.position = offset;
+      // A round outlasts its step: whom the reader follows may have changed since it was planned.
+      const isAsked = entry !== undefined && (stream.kind !== "home" || this.#isPushed(stream.reader, entry));
+      if (isAsked) this.#showEntry(subscription, entry, page);
     }
+  }
+
+  /** Whether what an author did came after `reader` began to follow them. Deletes are not tied to it. */
+  #isPushed(reader: UserNo, entry: Entry): boolean {
+    if (entry.kind === "delete" || entry.author === reader) return true;
+    const since = this.#parts.state.follows.since(reader, entry.author);
+    return since !== undefined && since < entry.offset;
   }
 
   /** The newest entries, by author: those of users who follow, or are, `reader`'s are looked at more closely. */
@@ -185,9 +202,9 @@ export class CatchUp {
     { reader, head }: { reader: UserNo; head: Offset },
     page: CatchUpPage,
   ): void {
-    const { state, tail } = this.#parts;
+    const { tail } = this.#parts;
     const marks = this.#marks;
-    marks.take(state.follows.list(reader), reader);
+    marks.take(this.#follows(reader), reader);
     const upTo = Math.min(head, subscription.position + maxScanned);
     for (let offset = subscription.position + 1; offset <= upTo; offset++) {
       const kind = tail.kind(offset);
@@ -223,10 +240,6 @@ export class CatchUp {
     // Deletes of reposted posts are filed together, whoever they concern.
     if (entry.kind === "delete" && entry.reposted && !concerns(state, stream, entry)) return;
     if (stream.kind === "home") {
-      if (entry.kind !== "delete" && entry.author !== stream.reader) {
-        const since = state.follows.since(stream.reader, entry.author);
-        if (since === undefined || since >= entry.offset) return;
-      }
       if (!home.admit(stream, entry, subscription.recent)) return;
     } else if (!passes(state, stream, entry)) return;
     let delivery = this.#parts.deliveries.of(entry);
@@ -236,6 +249,11 @@ export class CatchUp {
     }
     page.add(delivery);
   }
+}
+
+/** Those of `follows` that began at `head` or before. Fan-out hears of later ones in their turn, after what came before them. */
+function followedAt({ targets, since }: FollowList, head: Offset): UserNo[] {
+  return targets.filter((_, i) => since[i]! <= head);
 }
 
 /** What one step hands over. */
