@@ -15,6 +15,8 @@ import type { SessionServices } from "./sessions.ts";
 interface Attachment {
   subscription: Subscription;
   cursor: CursorKey;
+  /** The cursor's when it began: once the cursor is sought elsewhere, its acknowledgements come too late. */
+  generation: number;
 }
 
 export class Attachments {
@@ -48,7 +50,7 @@ export class Attachments {
   }
 
   async #open(number: number, fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
-    const { operations, streams, state } = this.#services;
+    const { operations, streams, state, cursors } = this.#services;
     const as = typeof fields.as === "string" ? fields.as : undefined;
     const { stream, reader } = await operations.resolveStream(
       { ...fields, as },
@@ -59,7 +61,7 @@ export class Attachments {
     const position = await operations.startOf(fields.from ?? "resume", cursor);
     const subscription = new Subscription(number, stream, this.#sink, position);
     if (!this.#isClosed) {
-      this.#byNumber.set(number, { subscription, cursor });
+      this.#byNumber.set(number, { subscription, cursor, generation: cursors.generation(cursor) });
       streams.open(subscription);
     }
     return { sub: number, stream: stream.name, cursor: state.positions.cursor(position) };
@@ -82,7 +84,7 @@ export class Attachments {
         field: "cursor",
       });
     }
-    cursors.acknowledge(attachment.cursor, offset);
+    cursors.acknowledge(attachment.cursor, offset, attachment.generation);
     if (id !== undefined) await cursors.flush();
     return { cursor };
   }

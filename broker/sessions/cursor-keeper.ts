@@ -27,17 +27,21 @@ export class CursorKeeper {
     return this.#gathered.get(key) ?? this.#writing.get(key) ?? this.#state.cursors.get(key);
   }
 
-  /** The reader has finished with all up to `offset`. An older offset changes nothing. */
-  acknowledge(key: CursorKey, offset: Offset): void {
+  /** The generation a reader that begins now acknowledges in. */
+  generation(key: CursorKey): number {
+    return this.get(key)?.generation ?? 0;
+  }
+
+  /** The reader has finished with all up to `offset`. An older offset changes nothing, nor does another generation's. */
+  acknowledge(key: CursorKey, offset: Offset, generation: number): void {
     const cursor = this.get(key);
-    if (cursor !== undefined && offset <= cursor.offset) return;
-    this.#gather(key, { offset, generation: cursor?.generation ?? 0 });
+    if (cursor !== undefined && (offset <= cursor.offset || generation !== cursor.generation)) return;
+    this.#gather(key, { offset, generation });
   }
 
   /** Moves the cursor, back or forth. */
   seek(key: CursorKey, offset: Offset): void {
-    const cursor = this.get(key);
-    this.#gather(key, { offset, generation: (cursor?.generation ?? -1) + 1 });
+    this.#gather(key, { offset, generation: this.generation(key) + 1 });
   }
 
   /** Writes all that is gathered. Settles once it is on disk; rejects when it could not be written, and keeps it. */

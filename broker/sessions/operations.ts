@@ -133,7 +133,7 @@ export class Operations {
     }
     // A device's first resume fixes its cursor here and now, so that whatever comes after is never missed.
     const { head } = streams;
-    cursors.acknowledge(key, head);
+    cursors.acknowledge(key, head, cursors.generation(key));
     await cursors.flush();
     return head;
   }

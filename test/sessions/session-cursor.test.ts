@@ -1,0 +1,87 @@
+/* Durable cursors: the greatest acknowledged, until it is sought elsewhere. */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import tap from "tap";
+
+import { SessionBroker } from "./session-broker.ts";
+import { type SessionClient, offsetOf } from "./session-client.ts";
+
+await tap.test("the greatest acknowledged cursor is kept, for each device, over a restart", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "whalesong-"));
+  let broker = await SessionBroker.start(folder);
+  t.teardown(async () => {
+    await broker.stop();
+    await rm(folder, { recursive: true });
+  });
+  const phone = await broker.connect("ann", { device: "phone" });
+  const cursors = await publish(phone, 3);
+  const { sub } = await phone.subscribe("home", { from: "earliest" });
+  await phone.request("ack", { sub, cursor: cursors[1] });
+  await phone.request("ack", { sub, cursor: cursors[0] });
+  t.match(await phone.request("cursor", { stream: "home" }), { device: "phone", cursor: cursors[1] });
+  t.notOk((await phone.request("cursor", { stream: "home", device: "laptop" }))["cursor"]);
+  phone.send({ op: "ack", sub, cursor: cursors[2] });
+  await phone.request("ping");
+  await broker.stop();
+  broker = await SessionBroker.start(folder);
+  const again = await broker.connect("ann", { device: "phone" });
+  t.equal((await again.subscribe("home")).start, cursors[2], "also one acknowledged without an id");
+});
+
+await tap.test(
+  "a device's first resume is fixed there and then: what comes while it is away is not missed",
+  async (t) => {
+    const broker = await SessionBroker.for(t);
+    const phone = await broker.connect("ann", { device: "phone" });
+    const first = await phone.subscribe("home");
+    await phone.close();
+    const other = await broker.connect("ann", { device: "other" });
+    const cursors = await publish(other, 2);
+    const again = await broker.connect("ann", { device: "phone" });
+    const inbox = await again.subscribeLive("home");
+    t.equal(inbox.start, first.start);
+    t.same(inbox.events.map(({ cursor }) => cursor).slice(0, 2), cursors);
+  },
+);
+
+await tap.test(
+  "a late acknowledgement of a subscription from before a seek does not undo it; one from after it counts",
+  async (t) => {
+    const broker = await SessionBroker.for(t);
+    const phone = await broker.connect("ann", { device: "phone" });
+    const cursors = await publish(phone, 4);
+    const before = await phone.subscribe("home", { from: "earliest" });
+    await phone.request("ack", { sub: before.sub, cursor: cursors[2] });
+    await phone.request("cursor", { stream: "home", set: cursors[0] });
+    await phone.request("ack", { sub: before.sub, cursor: cursors[3] });
+    t.match(await phone.request("cursor", { stream: "home" }), { cursor: cursors[0] });
+    const after = await phone.subscribe("home");
+    t.equal(after.start, cursors[0]);
+    await phone.request("ack", { sub: after.sub, cursor: cursors[1] });
+    t.match(await phone.request("cursor", { stream: "home" }), { cursor: cursors[1] });
+  },
+);
+
+await tap.test("a cursor below the floor is refused with the floor, from which it goes on", async (t) => {
+  const broker = await SessionBroker.for(t);
+  const phone = await broker.connect("ann", { device: "phone" });
+  const cursors = await publish(phone, 4);
+  await phone.request("cursor", { stream: "home", set: cursors[0] });
+  await broker.trim(offsetOf(cursors[1]));
+  const floor = cursors[1];
+  for (const from of ["resume", cursors[0]]) {
+    await t.rejects(phone.subscribe("home", { from }), { code: "cursor_too_old", details: { floor } });
+  }
+  const inbox = await phone.subscribeLive("home", { from: floor });
+  t.same(inbox.events.map(({ cursor }) => cursor).slice(0, 2), cursors.slice(2));
+});
+
+async function publish(author: SessionClient, count: number): Promise<string[]> {
+  const cursors: string[] = [];
+  for (let i = 0; i < count; i++)
+    cursors.push((await author.request("post", { text: `${i}` }))["cursor"] as string);
+  return cursors;
+}
