@@ -89,11 +89,11 @@ export class FanOut {
     const end = performance.now() + sliceMs;
     let more = true;
     while (more && performance.now() < end) more = this.#stride();
-    this.#parts.flusher.flush();
     if (more) {
-      setImmediate(() => this.#slice());
+      setImmediate(() => this.#slice()); // between slices the flusher writes what they have queued
       return;
     }
+    this.#parts.flusher.flush();
     this.#running = false;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
