@@ -50,7 +50,7 @@ function msgpackStart(first: number, sub: number): Buffer {
 function frameOf(opening: number, start: Uint8Array, rest?: Uint8Array): Buffer {
   const length = start.length + (rest?.length ?? 0);
   const headBytes = length < 126 ? 2 : length < 65_536 ? 4 : 10;
-  const frame = Buffer.allocUnsafeSlow(headBytes + length);
+  const frame = Buffer.allocUnsafe(headBytes + length);
   frame[0] = opening;
   if (length < 126) frame[1] = length;
   else if (length < 65_536) {
