@@ -122,7 +122,6 @@ await tap.test(
     }
     t.ok(slices > 2, `${slices} slices`);
     const expected = entries.map(({ offset }) => `post ${offset}`).join();
-    const eventsOf = ({ sink }: Subscription): string => (sink as Reader).events.join();
     t.equal(staying.filter((subscription) => eventsOf(subscription) !== expected).length, 0);
     t.equal(
       leaving.filter((subscription) => eventsOf(subscription) !== "" && eventsOf(subscription) !== expected)
@@ -177,25 +176,29 @@ function fanOutOf({ state }: Store, interest: Interest): FanOut {
   return new FanOut({ state, interest, deliveries, flusher: new Flusher(), home }, state.applied());
 }
 
+function eventsOf({ sink }: Subscription): string {
+  return (sink as Reader).events.join();
+}
+
 function streams({ state }: Store): Stream[] {
-  const noFilter = { filter: {} };
+  const filter = {};
   return [
     ...users.flatMap((name): Stream[] => {
       const user = state.users.find(name)!;
       return [
-        { kind: "home", reader: user, name: `home of ${name}`, ...noFilter },
-        { kind: "mentions", reader: user, name: `mentions of ${name}`, ...noFilter },
-        { kind: "user", user, name: `user:${name}`, ...noFilter },
+        { kind: "home", reader: user, name: `home of ${name}`, filter },
+        { kind: "mentions", reader: user, name: `mentions of ${name}`, filter },
+        { kind: "user", user, name: `user:${name}`, filter },
       ];
     }),
-    ...["a", "b"].map((tag): Stream => ({ kind: "tag", tag, name: `tag:${tag}`, ...noFilter })),
+    ...["a", "b"].map((tag): Stream => ({ kind: "tag", tag, name: `tag:${tag}`, filter })),
     ...Array.from({ length: 40 }, (_, i): Stream => ({
       kind: "thread",
       root: i + 1,
       name: `thread:${i + 1}`,
-      ...noFilter,
+      filter,
     })),
-    { kind: "firehose", name: "firehose", ...noFilter },
+    { kind: "firehose", name: "firehose", filter },
   ];
 }
 

@@ -107,8 +107,8 @@ await tap.test("a recent knows the last 40 noted, and after priming what came be
     fc.property(originals, originals, fc.option(originals), (first, then, primed) => {
       const recent = new Recent();
       const noted: number[] = [];
-      const note = (originals: number[]): void => {
-        for (const one of originals) {
+      const note = (some: number[]): void => {
+        for (const one of some) {
           recent.note(one);
           noted.push(one);
         }
