@@ -113,7 +113,7 @@ export class LocalLog implements Log {
     const batch = this.#take();
     const now = (this.#options.now ?? Date.now)();
     const at = Math.max(now, this.#state.meta.lastAt);
-    const commands = batch.map(({ command }): Stamped => ({ ...command, at }));
+    const commands = batch.map(({ command }): Stamped => Object.assign(command, { at }));
     this.#flushing++;
     const { outcomes, flushed } = this.#state.commit(commands);
     let results: Outcome[];
@@ -126,13 +126,9 @@ export class LocalLog implements Log {
       return;
     }
     this.#next();
-    try {
-      if (this.#options.isDurable ?? true) await flushed;
-    } catch (error) {
-      this.#fail(batch, error);
-      this.#flushed();
-      return;
-    }
+    // Rejecting here ends the process, and is meant to: what is committed and cannot be brought to disk is neither there
+    // nor undone, and only a restart can tell what became of it.
+    if (this.#options.isDurable ?? true) await flushed;
     this.#failure = undefined;
     this.#settle(batch, results);
     this.#flushed();

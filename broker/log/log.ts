@@ -17,7 +17,7 @@ import type { Command, Entry, Offset, Outcome } from "../state/index.ts";
 export type EntryListener = (entries: Entry[], durable: Offset) => void;
 
 export interface Log {
-  /** Settles with the outcome once it is durable. @throws WhalesongError `unavailable`, `storage_full` */
+  /** Takes the command over, and settles with the outcome once it is durable. @throws WhalesongError `unavailable`, `storage_full` */
   append(command: Command): Promise<Outcome>;
   /** All up to this offset is durable and was told to the listener. */
   readonly durable: Offset;

@@ -84,7 +84,7 @@ function applyPost(state: State, offset: Offset, command: Of<"post">): Outcome {
   for (const user of mentions) state.topics.put(mentionTopic(user), offset);
   for (const tag of content.tags) state.topics.put(tagTopic(tag), offset);
   if (reply !== undefined) state.topics.put(threadTopic(reply.root), offset);
-  if (key !== undefined) state.publishKeys.put(author, key, offset, at);
+  if (key !== undefined) state.publishKeys.put(author, key, { offset, at });
   return happened(state, { kind: "post", offset, at, author, deleted: false, reply, packed });
 }
 

@@ -25,7 +25,7 @@ const tableNames = [
   "followers", // follows.ts
   "reposts", // reposts.ts
   "publishKeys", // publish-keys.ts
-  "publishKeysByTime", // publish-keys.ts
+  "publishKeysByChunk", // publish-keys.ts
   "cursors", // cursors.ts
 ] as const;
 

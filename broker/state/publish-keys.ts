@@ -1,54 +1,110 @@
 /* Publish keys: what makes a retried publish safe.
  *
- *   publishKeys        author u32 | key UTF-8            ->  offset u48, of the post it published
- *   publishKeysByTime  at u48 | author u32 | key UTF-8   ->  empty
+ *   publishKeys          author u32 | key UTF-8       ->  offset u48, of the post it published
+ *   publishKeysByChunk   offset >> 8, u48             ->  at u48, of the chunk's last key | (length u16 | author u32 | key)…
  *
- * Kept for 24 hours of the log's time at least, then removed by a trim. */
+ * Kept for 24 hours of the log's time at least, then removed by a trim, oldest first: that is what the second table is
+ * for. It holds the keys of 256 offsets in one value, written once for a transaction, since one row for each key would
+ * cost as much as all else of a post. What a chunk holds depends on its offsets alone, not on how commands were batched. */
 
-import { type Offset, type UserNo, empty, readU48, u48Key } from "./bytes.ts";
+import { type Offset, type UserNo, readU48, u48Key } from "./bytes.ts";
 import type { Tables } from "./environment.ts";
 
 /** How long a key is honoured, in ms. */
 export const publishKeyLifeMs = 24 * 3_600_000;
+const chunkOffsets = 256;
+
+interface Chunk {
+  number: number;
+  at: number;
+  parts: Buffer[];
+}
 
 export class PublishKeys {
   readonly #tables: Tables;
+  /** What the transaction under way has added to, and not yet written. */
+  #chunk: Chunk | undefined;
 
   constructor(tables: Tables) {
     this.#tables = tables;
   }
 
   find(author: UserNo, key: string): Offset | undefined {
-    const bytes = this.#tables.publishKeys.get(keyOf(author, key));
+    const bytes = this.#tables.publishKeys.get(nameOf(author, key));
     return bytes === undefined ? undefined : readU48(bytes, 0);
   }
 
-  /** Within a transaction. */
-  put(author: UserNo, key: string, offset: Offset, at: number): void {
-    const name = keyOf(author, key);
-    this.#tables.publishKeys.putSync(name, u48Key(offset));
-    this.#tables.publishKeysByTime.putSync(Buffer.concat([u48Key(at), name]), empty);
+  /** A transaction begins. */
+  begin(): void {
+    this.#chunk = undefined;
   }
 
-  /** Whether a key was put before the time `at`. */
+  /** Within a transaction. */
+  put(author: UserNo, key: string, { offset, at }: { offset: Offset; at: number }): void {
+    const name = nameOf(author, key);
+    this.#tables.publishKeys.putSync(name, u48Key(offset));
+    const chunk = this.#chunkOf(Math.floor(offset / chunkOffsets));
+    const length = Buffer.allocUnsafe(2);
+    length.writeUInt16BE(name.length, 0);
+    chunk.parts.push(length, name);
+    chunk.at = at;
+  }
+
+  /** Writes what `put` has gathered. Within the same transaction. */
+  end(): void {
+    if (this.#chunk === undefined) return;
+    const { number, at, parts } = this.#chunk;
+    this.#tables.publishKeysByChunk.putSync(u48Key(number), Buffer.concat([u48Key(at), ...parts]));
+    this.#chunk = undefined;
+  }
+
+  /** Whether all keys of the oldest chunk were put before the time `at`. */
   anyBefore(at: number): boolean {
-    for (const _ of this.#tables.publishKeysByTime.getKeys({ end: u48Key(Math.max(at, 0)), limit: 1 }))
-      return true;
+    for (const { value } of this.#tables.publishKeysByChunk.getRange({ limit: 1 }))
+      return readU48(value, 0) < at;
     return false;
   }
 
-  /** Removes up to `most` keys put before the time `at`. Within a transaction. */
+  /** Removes chunks of keys put before the time `at`, `most` keys or a little more. Within a transaction. */
   expire(at: number, most: number): void {
-    const range = { end: u48Key(Math.max(at, 0)), limit: most };
-    for (const byTime of Array.from(this.#tables.publishKeysByTime.getKeys(range))) {
-      const bytes = Buffer.from(byTime);
-      this.#tables.publishKeysByTime.removeSync(bytes);
-      this.#tables.publishKeys.removeSync(bytes.subarray(6));
+    this.end();
+    let removed = 0;
+    while (removed < most) {
+      const oldest = this.#oldest();
+      if (oldest === undefined || readU48(oldest.value, 0) >= at) return;
+      for (const name of namesIn(oldest.value)) {
+        this.#tables.publishKeys.removeSync(name);
+        removed++;
+      }
+      this.#tables.publishKeysByChunk.removeSync(oldest.key);
     }
+  }
+
+  #oldest(): { key: Buffer; value: Buffer } | undefined {
+    for (const { key, value } of this.#tables.publishKeysByChunk.getRange({ limit: 1 })) {
+      return { key: Buffer.from(key), value: Buffer.from(value) };
+    }
+    return undefined;
+  }
+
+  #chunkOf(number: number): Chunk {
+    if (this.#chunk?.number === number) return this.#chunk;
+    this.end();
+    const written = this.#tables.publishKeysByChunk.get(u48Key(number));
+    const parts = written === undefined ? [] : [Buffer.from(written.subarray(6))];
+    return (this.#chunk = { number, at: 0, parts });
   }
 }
 
-function keyOf(author: UserNo, key: string): Buffer {
+function* namesIn(value: Buffer): Generator<Buffer> {
+  for (let at = 6; at < value.length;) {
+    const length = value.readUInt16BE(at);
+    yield value.subarray(at + 2, at + 2 + length);
+    at += 2 + length;
+  }
+}
+
+function nameOf(author: UserNo, key: string): Buffer {
   const name = Buffer.from(key);
   const bytes = Buffer.allocUnsafe(4 + name.length);
   bytes.writeUInt32BE(author, 0);

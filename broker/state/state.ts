@@ -107,7 +107,9 @@ export class State {
     const { committed, flushed } = this.#environment.transact(() => {
       this.#reload(); // from within the transaction: what an undone one left in memory is not believed
       this.#meta = { ...this.#meta, lastAt: commands.at(-1)?.at ?? this.#meta.lastAt };
+      this.publishKeys.begin();
       const outcomes = commands.map((command) => apply(this, ++this.#head, command));
+      this.publishKeys.end();
       writeMeta(this.#environment.tables.meta, this.#meta);
       writeApplied(this.#environment.tables.meta, this.#head);
       return outcomes;

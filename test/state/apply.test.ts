@@ -54,11 +54,49 @@ await tap.test(
     t.match(await store.one(post("alice")), { answer: 4 }, "without a key each is a post");
     await store.reopen();
     t.match(await store.one(post("alice", { key: "k" }), 3_000), { answer: 1 });
-    await store.one({ op: "trim", floor: 0, most: 10 }, 1_000 + publishKeyLifeMs);
-    t.match(await store.one(post("alice", { key: "k" })), { answer: 1 }, "kept for its whole life");
-    await store.one({ op: "trim", floor: 0, most: 10 }, 1_001 + publishKeyLifeMs);
+    await store.one({ op: "trim", floor: 0, most: 10 }, 2_000 + publishKeyLifeMs);
+    t.match(
+      await store.one(post("alice", { key: "k" })),
+      { answer: 1 },
+      "kept for its whole life, and its chunk's",
+    );
+    await store.one({ op: "trim", floor: 0, most: 10 }, 2_001 + publishKeyLifeMs);
     t.match(await store.one(post("alice", { key: "k" })), { answer: 9 });
     t.same(faultsOf(store.state), []);
+  },
+);
+
+await tap.test(
+  "publish keys are removed oldest first, however they were batched, and none is left over",
+  async (t) => {
+    const store = await openStore(t);
+    const sizes = [1, 300, 7, 255, 256, 1, 513, 67]; // transactions that end within, on and beyond the chunks of 256 offsets
+    let number = 0;
+    for (const [i, size] of sizes.entries()) {
+      const posts = Array.from({ length: size }, () => post("alice", { key: `k${number++}` }));
+      await store.apply(posts, 1_000 * (i + 1));
+      if (i === 3) await store.reopen();
+    }
+    const keys = (): number => store.state.size().tables["publishKeys"]!.entries;
+    t.equal(keys(), 1_400);
+    const answers = await store.apply([post("alice", { key: "k0" }), post("alice", { key: "k1399" })]);
+    t.same(
+      answers.map(({ answer }) => answer),
+      [1, 1_400],
+    );
+    await store.one({ op: "trim", floor: 0, most: 100 }, 1_000 * sizes.length + publishKeyLifeMs);
+    t.ok(keys() < 1_400 && keys() > 1_000, `a step leaves ${keys()}`);
+    t.ok(store.state.publishKeys.anyBefore(1_000 * sizes.length));
+    await store.one({ op: "trim", floor: 0, most: 10_000 });
+    t.match(
+      await store.one(post("alice", { key: "k1399" })),
+      { answer: 1_400 },
+      "the youngest are of age, not older",
+    );
+    await store.one({ op: "trim", floor: 0, most: 10_000 }, 1_000 * sizes.length + publishKeyLifeMs + 1);
+    t.equal(keys(), 0);
+    t.equal(store.state.size().tables["publishKeysByChunk"]!.entries, 0);
+    t.notOk(store.state.publishKeys.anyBefore(Number.MAX_SAFE_INTEGER));
   },
 );
 

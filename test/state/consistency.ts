@@ -110,7 +110,6 @@ export function faultsOf(state: State): string[] {
       faults.push(`repost ${entry.offset} is found though withdrawn`);
   }
   has("reposts", pairs.size);
-  has("publishKeysByTime", tables["publishKeys"]!.entries);
   return faults;
 }
 
