@@ -84,7 +84,7 @@ export class LocalLog implements Log {
     if (full !== undefined) return Promise.reject(new WhalesongError("storage_full", full));
     return new Promise((resolve, reject) => {
       this.#queue.push({ command, resolve, reject });
-      if (!this.#committing) this.#startBatch();
+      this.#startBatchIfFree();
     });
   }
 
@@ -104,7 +104,8 @@ export class LocalLog implements Log {
   }
 
   /** Starts the next batch at the end of this turn of the event loop, so that one tick's commands share it. */
-  #startBatch(): void {
+  #startBatchIfFree(): void {
+    if (this.pending === 0 || this.#committing || this.#flushing >= maxFlushing) return;
     this.#committing = true;
     setImmediate(() => void this.#runBatch());
   }
@@ -149,12 +150,12 @@ export class LocalLog implements Log {
 
   #next(): void {
     this.#committing = false;
-    if (this.pending > 0 && this.#flushing < maxFlushing) this.#startBatch();
+    this.#startBatchIfFree();
   }
 
   #flushed(): void {
     this.#flushing--;
-    if (this.pending > 0 && !this.#committing) this.#startBatch();
+    this.#startBatchIfFree();
     if (this.#isIdle()) for (const resolve of this.#idle.splice(0)) resolve();
   }
 

@@ -62,6 +62,29 @@ await tap.test("what comes while a batch commits shares the next transaction", a
   t.ok(commits.length <= 2, `${commits.length} transactions`);
 });
 
+await tap.test("on a disk that has stalled, four batches wait for it, and the rest for them", async (t) => {
+  const store = await openStore(t);
+  const { state, flushes, commits } = heldBack(store.state);
+  const log = new LocalLog(state, { listener: () => {} });
+  const appended: Promise<unknown>[] = [];
+  for (let i = 1; i <= 4; i++) {
+    appended.push(log.append(post("alice")));
+    await until(() => flushes.length === i);
+    await until(() => store.state.applied() === i);
+  }
+  for (let i = 0; i < 100; i++) {
+    appended.push(log.append(post("alice")));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.equal(commits.length, 4);
+  t.equal(log.pending, 100);
+  flushes[0]!();
+  await until(() => flushes.length === 5);
+  t.equal(commits[4]?.length, 100, "what has gathered is one batch");
+  for (const flush of flushes) flush();
+  await Promise.all(appended);
+});
+
 await tap.test("times never run backwards, over restarts and clocks that do", async (t) => {
   const store = await openStore(t);
   let now = 5_000;
