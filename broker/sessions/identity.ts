@@ -26,6 +26,7 @@ export class Identity {
   #device = defaultDevice;
   #settled: Promise<void> | undefined;
   #expiry: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   constructor(parts: IdentityParts) {
     this.#parts = parts;
@@ -96,6 +97,7 @@ export class Identity {
   }
 
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#expiry);
   }
 
@@ -103,7 +105,8 @@ export class Identity {
   #watchExpiry(): void {
     clearTimeout(this.#expiry);
     const expiresAt = this.#principal?.expiresAt;
-    if (expiresAt === undefined) return;
+    // Credentials may be accepted after the session's end: no timer may then keep it until they expire.
+    if (expiresAt === undefined || this.#isClosed) return;
     const leftMs = expiresAt + clockToleranceMs - this.#parts.now();
     this.#expiry = setTimeout(
       () => (leftMs > longestTimerMs ? this.#watchExpiry() : this.#parts.onExpired()),
