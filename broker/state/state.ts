@@ -118,13 +118,14 @@ export class State {
       (results) => {
         // Only now: until the commit a reader may still have read, and kept, what it replaces.
         for (const offset of this.#changed.splice(0)) this.#entries.delete(offset);
+        this.users.settle();
         return results;
       },
       (error: unknown) => {
         this.#changed.length = 0;
         this.#environment.refresh();
         this.#reload();
-        this.users.forget();
+        this.users.settle();
         throw error;
       },
     );

@@ -10,13 +10,15 @@ import { type UserNo, u32Key } from "./bytes.ts";
 import { RecentMap } from "./recent-map.ts";
 import type { Tables } from "./environment.ts";
 
-/** Handles kept in memory, in either direction. */
+/** Handles kept in memory, in either direction. A user is kept once committed: until then readers must not see them. */
 const cachedUsers = 200_000;
 
 export class Users {
   readonly #tables: Tables;
   readonly #numbers = new RecentMap<string, UserNo>(cachedUsers);
   readonly #handles = new RecentMap<UserNo, string>(cachedUsers);
+  /** Users that the transaction under way has created. */
+  readonly #created = new Set<UserNo>();
 
   constructor(tables: Tables) {
     this.#tables = tables;
@@ -29,7 +31,7 @@ export class Users {
     const bytes = this.#tables.handles.get(Buffer.from(fold(handle)));
     if (bytes === undefined) return undefined;
     const user = bytes.readUInt32BE(0);
-    this.#numbers.set(handle, user);
+    if (!this.#created.has(user)) this.#numbers.set(handle, user);
     return user;
   }
 
@@ -48,11 +50,11 @@ export class Users {
   create(user: UserNo, handle: string): void {
     this.#tables.handles.putSync(Buffer.from(fold(handle)), u32Key(user));
     this.#tables.users.putSync(u32Key(user), Buffer.from(handle));
+    this.#created.add(user);
   }
 
-  /** Forgets what is cached: a transaction that created users was undone. */
-  forget(): void {
-    this.#numbers.clear();
-    this.#handles.clear();
+  /** The transaction that created users is committed, or undone. */
+  settle(): void {
+    this.#created.clear();
   }
 }

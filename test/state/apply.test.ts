@@ -309,6 +309,25 @@ await tap.test(
   },
 );
 
+await tap.test(
+  "a user can be named as soon as they can be found, also while they are being committed",
+  async (t) => {
+    const { state } = await openStore(t);
+    for (let i = 0; i < 20; i++) {
+      const user = `user${i}`;
+      const batch = Array.from({ length: 100 }, () => ({ ...post(user, { mentions: [user] }), at: 1 }));
+      const { outcomes, flushed } = state.commit(batch);
+      let number: number | undefined;
+      while ((number = state.users.find(user)) === undefined) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      t.equal(state.users.handle(number), user);
+      await outcomes;
+      await flushed;
+    }
+  },
+);
+
 function id({ state }: Store, offset: number): string {
   return state.positions.cursor(offset);
 }
