@@ -102,7 +102,6 @@ await tap.test("a token ends when clocks that differ by 5 s agree that it has", 
 
 await tap.test("a session that ended while its token was checked leaves no timer behind", async (t) => {
   const { identity, authenticator } = start();
-  const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
   const before = timers();
   const accepting = identity.acceptFrom(
     authenticator.authenticate({ token: `alice@${Date.now() + 86_400_000}` }),
@@ -113,6 +112,10 @@ await tap.test("a session that ended while its token was checked leaves no timer
   await accepting;
   t.equal(timers(), before);
 });
+
+function timers(): number {
+  return process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
+}
 
 async function decided(authenticator: SlowAuthenticator, token: string): Promise<Principal> {
   const deciding = authenticator.authenticate({ token });
