@@ -96,9 +96,15 @@ function showsReply(state: State, stream: Stream & { kind: "home" }, entry: Post
   }
 }
 
+/** Whether `reader`, or one they follow, reposted. Costs what the reader follows, and not what a whale's post was reposted. */
 function followsReposter(state: State, reader: UserNo, original: number): boolean {
+  const hasReposted = (user: UserNo): boolean => state.reposts.find(original, user) !== undefined;
+  if (hasReposted(reader)) return true;
+  const { targets } = state.follows.list(reader);
+  let looked = 0;
   for (const reposter of state.reposts.reposters(original)) {
-    if (reposter === reader || state.follows.has(reader, reposter)) return true;
+    if (state.follows.has(reader, reposter)) return true;
+    if (++looked >= targets.length) return targets.some(hasReposted);
   }
   return false;
 }
