@@ -32,8 +32,10 @@ export interface Commit {
   readonly flushed: Promise<void>;
 }
 
-/** Entries kept decoded, at about 500 bytes for a post of 200. */
-const keptEntries = 16_384;
+/** Entries kept decoded, in bytes: about 64,000 posts of 200. */
+const keptBytes = 33_554_432;
+/** An entry without its content, about. */
+const entryBytes = 300;
 const appendOnly = { append: true };
 const overwrite = {};
 
@@ -47,7 +49,7 @@ export class State {
   readonly positions: Positions;
   readonly #environment: Environment;
   readonly #lock: FolderLock;
-  readonly #entries = new RecentMap<Offset, Entry>(keptEntries / 2);
+  readonly #entries = new RecentMap<Offset, Entry>(keptBytes / 2, bytesOf);
   /** Offsets of entries that the transactions under way replace or remove. */
   readonly #changed: Offset[] = [];
   #meta: Meta;
@@ -213,6 +215,10 @@ export class State {
   setFloor(floor: Offset): void {
     this.#meta = { ...this.#meta, floor };
   }
+}
+
+function bytesOf(entry: Entry): number {
+  return entryBytes + (entry.kind === "post" ? entry.packed.length : 0);
 }
 
 /** Looks before it writes: a store of another version is left as it is. @throws FolderError */

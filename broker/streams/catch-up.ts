@@ -279,7 +279,7 @@ class CatchUpPage {
 
 /** The event that tells a reader's position when no entry does. */
 export function markDelivery(state: State, event: "live" | "cursor", position: Offset): Delivery {
-  return new Delivery(position, { event, cursor: state.positions.cursor(position) }, position);
+  return new Delivery(position, { event, cursor: state.positions.cursor(position) }, { before: position });
 }
 
 /** Since when one reader follows each author, by user number: taken anew for each step, without clearing what was before. */

@@ -15,12 +15,18 @@ import {
 } from "../state/index.ts";
 import { Delivery } from "./delivery.ts";
 
-/** Deliveries kept; at the largest size of a post about 700 MB, at the usual 200 bytes about 10 MB. */
-const keptDeliveries = 16_384;
+/** Deliveries kept, in bytes: about 60,000 of posts of 200. */
+const keptBytes = 134_217_728;
+/** A delivery and its event besides what is encoded of it, about. */
+const deliveryBytes = 1_000;
 
 export class Deliveries {
   readonly #state: State;
-  readonly #kept = new RecentMap<Offset, Delivery>(keptDeliveries / 2);
+  readonly #kept = new RecentMap<Offset, Delivery>(
+    keptBytes / 2,
+    (delivery) => deliveryBytes + delivery.bytes,
+  );
+  readonly #onBytes = (bytes: number): void => this.#kept.grow(bytes);
 
   constructor(state: State) {
     this.#state = state;
@@ -71,7 +77,7 @@ export class Deliveries {
   #keep(entry: Entry, event: () => StreamItem): Delivery {
     const kept = this.#kept.get(entry.offset);
     if (kept !== undefined) return kept;
-    const delivery = new Delivery(entry.offset, event());
+    const delivery = new Delivery(entry.offset, event(), { onBytes: this.#onBytes });
     this.#kept.set(entry.offset, delivery);
     return delivery;
   }

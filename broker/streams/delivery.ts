@@ -1,7 +1,7 @@
 /* Delivery: one event on its way to many readers.
  *
  * Made once for an entry and shared by every session that gets it: the event map, its encoded body for each encoder, and
- * the frame for each (encoder, subscription number). An encoder belongs to a transport; what its bytes look like is not
+ * the frame for each (encoder, subscription number). Who keeps deliveries hears what they come to hold. An encoder belongs to a transport; what its bytes look like is not
  * known here. */
 
 import type { Relation, StreamEvent } from "../../protocol/index.ts";
@@ -31,25 +31,40 @@ export class Delivery {
   readonly offset: Offset;
   readonly event: StreamEvent;
   readonly #before: Offset;
+  readonly #onBytes: ((bytes: number) => void) | undefined;
   readonly #bodies: Buffer[] = [];
   readonly #frames: Map<number, Frame>[] = [];
   #related: Map<Relation, Delivery> | undefined;
+  #bytes = 0;
 
   /** `before`: where a reader that did not get it stands. An event that marks a position, not an entry, is at both. */
-  constructor(offset: Offset, event: StreamEvent, before = offset - 1) {
+  constructor(
+    offset: Offset,
+    event: StreamEvent,
+    { before = offset - 1, onBytes }: { before?: Offset; onBytes?: (bytes: number) => void } = {},
+  ) {
     this.offset = offset;
     this.event = event;
     this.#before = before;
+    this.#onBytes = onBytes;
+  }
+
+  /** Bytes encoded so far and held. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   frame(encoder: EventEncoder, sub: number): Frame {
     const frames = (this.#frames[encoder.index] ??= new Map<number, Frame>());
     let frame = frames.get(sub);
     if (frame === undefined) {
-      const body = (this.#bodies[encoder.index] ??= encoder.encodeBody(this.event));
+      const body = this.#body(encoder);
       frame = { bytes: encoder.frame(body, sub, this.event), sub, offset: this.offset, before: this.#before };
       // Readers that number their subscriptions alike share frames; one that numbers wildly must not fill the memory.
-      if (frames.size < 64) frames.set(sub, frame);
+      if (frames.size < 64) {
+        frames.set(sub, frame);
+        this.#hold(frame.bytes.length);
+      }
     }
     return frame;
   }
@@ -59,9 +74,24 @@ export class Delivery {
     this.#related ??= new Map();
     let related = this.#related.get(relation);
     if (related === undefined) {
-      related = new Delivery(this.offset, { ...this.event, relation } as StreamEvent);
+      const onBytes = (bytes: number): void => this.#hold(bytes);
+      related = new Delivery(this.offset, { ...this.event, relation } as StreamEvent, { onBytes });
       this.#related.set(relation, related);
     }
     return related;
+  }
+
+  #body(encoder: EventEncoder): Buffer {
+    let body = this.#bodies[encoder.index];
+    if (body === undefined) {
+      body = this.#bodies[encoder.index] = encoder.encodeBody(this.event);
+      this.#hold(body.length);
+    }
+    return body;
+  }
+
+  #hold(bytes: number): void {
+    this.#bytes += bytes;
+    this.#onBytes?.(bytes);
   }
 }
