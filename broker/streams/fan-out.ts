@@ -22,6 +22,8 @@ import type { Subscription } from "./subscription.ts";
 const sliceMs = 5;
 /** Subscriptions walked between two looks at the clock. */
 const stride = 64;
+/** Entries walked and still in the queue's array. */
+const maxWalked = 4_096;
 
 export interface FanOutParts {
   state: State;
@@ -98,7 +100,7 @@ export class FanOut {
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  /** Walks on by `stride` subscriptions or to the end of an entry. False when there is nothing left. */
+  /** Begins an entry, walks on by `stride` subscriptions, or ends it. False when there is nothing left. */
   #stride(): boolean {
     const walk = this.#walk ?? this.#begin();
     if (walk === undefined) return false;
@@ -110,7 +112,8 @@ export class FanOut {
     }
     // The list may have become shorter since the last slice.
     let index = Math.min(walk.index, interest.degree(node));
-    const stop = Math.max(0, index - stride);
+    // A repost may have a reader's latest entries looked up, which takes a slice's time by itself.
+    const stop = Math.max(0, index - (walk.entry.kind === "repost" ? 1 : stride));
     while (index > stop) {
       index--;
       const subscription = interest.subscription(node, index);
@@ -129,19 +132,18 @@ export class FanOut {
   #begin(): Walk | undefined {
     const { interest, state } = this.#parts;
     interest.sweep();
-    while (this.#next < this.#queue.length) {
-      const entry = this.#queue[this.#next++]!;
-      this.#reached = entry.offset - 1;
-      if (entry.kind === "follow") interest.follow(entry.author, entry.target);
-      else if (entry.kind === "unfollow") interest.unfollow(entry.author, entry.target);
-      const nodes = interest.nodesOf(state, entry);
-      if (nodes.length > 0) {
-        return (this.#walk = { entry, nodes, index: Number.MAX_SAFE_INTEGER, delivery: undefined });
-      }
+    if (this.#next === this.#queue.length || this.#next >= maxWalked) {
+      this.#queue = this.#queue.slice(this.#next);
+      this.#next = 0;
     }
-    this.#queue = [];
-    this.#next = 0;
-    return undefined;
+    const entry = this.#queue[this.#next];
+    if (entry === undefined) return undefined;
+    this.#next++;
+    this.#reached = entry.offset - 1;
+    if (entry.kind === "follow") interest.follow(entry.author, entry.target);
+    else if (entry.kind === "unfollow") interest.unfollow(entry.author, entry.target);
+    const nodes = interest.nodesOf(state, entry);
+    return (this.#walk = { entry, nodes, index: Number.MAX_SAFE_INTEGER, delivery: undefined });
   }
 
   #offer(subscription: Subscription, walk: Walk): void {
