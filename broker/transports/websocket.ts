@@ -16,6 +16,8 @@ import { encoders, pingFrame } from "./websocket-frames.ts";
 const path = "/v1/ws";
 /** Chunks up to so many bytes together are copied into one buffer: cheaper than a vector of small writes. */
 const joinedBytes = 16_384;
+/** Clients pinged between two turns of the event loop. */
+const pingStride = 500;
 
 export interface WebSocketParts {
   server: Server;
@@ -95,8 +97,10 @@ export class WebSocketTransport {
   }
 
   /** Pings every client and ends those that answered nothing since the last time. Called every half minute or so. */
-  ping(): void {
+  async ping(): Promise<void> {
+    let done = 0;
     for (const socket of this.#sockets) {
+      if (++done % pingStride === 0) await new Promise((resolve) => setImmediate(resolve));
       if (!socket.isAlive) {
         socket.close(closeCodes.idle_timeout, "no answer to a ping");
         socket.terminate();
