@@ -58,10 +58,12 @@ export class Attachments {
       "create",
     );
     const cursor = cursorKey(reader, this.#identity.device, stream.name);
+    // Taken first: a seek that comes while a first resume is written outdates what this subscription acknowledges.
+    const generation = cursors.generation(cursor);
     const position = await operations.startOf(fields.from ?? "resume", cursor);
     const subscription = new Subscription(number, stream, this.#sink, position);
     if (!this.#isClosed) {
-      this.#byNumber.set(number, { subscription, cursor, generation: cursors.generation(cursor) });
+      this.#byNumber.set(number, { subscription, cursor, generation });
       streams.open(subscription);
     }
     return { sub: number, stream: stream.name, cursor: state.positions.cursor(position) };
