@@ -142,7 +142,7 @@ export class Broker {
       try {
         await work();
       } catch (error) {
-        this.#parts.logger.error({ error }, "periodic work failed");
+        this.#parts.logger.error({ err: error }, "periodic work failed");
       }
     };
     const timer = setInterval(() => void run(), ms);

@@ -35,7 +35,7 @@ export class Retention {
 
   /** Removes all that is due. Called every second or so; a call while one is at work does nothing. */
   async run(): Promise<void> {
-    if (this.#isRunning) return;
+    if (this.#isRunning || this.#isStopped) return;
     this.#isRunning = true;
     try {
       const floor = Math.max(this.#floorByCount(), this.#floorByAge());
