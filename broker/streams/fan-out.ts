@@ -81,6 +81,11 @@ export class FanOut {
     if (!this.#running) this.#slice();
   }
 
+  /** Gives back topics that lost their last reader, also while nothing is published. */
+  sweep(): void {
+    if (this.#walk === undefined) this.#parts.interest.sweep();
+  }
+
   /** Settles when all that was published so far has been handed over. */
   async settled(): Promise<void> {
     if (this.#running) await new Promise<void>((resolve) => this.#idle.push(resolve));

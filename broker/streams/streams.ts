@@ -45,7 +45,7 @@ export class Streams {
   readonly #pages: Pages;
   readonly #subscriptions = new Set<Subscription>();
   /** What each subscription had been told at the tick before. */
-  #toldBefore = new WeakMap<Subscription, Offset>();
+  readonly #toldBefore = new WeakMap<Subscription, Offset>();
 
   constructor(state: State, { whenDurable, onTooOld }: StreamsOptions) {
     this.#state = state;
@@ -142,8 +142,9 @@ export class Streams {
     return this.#pages.read(request);
   }
 
-  /** Tells quiet live subscriptions how far they are, so that their cursors keep up with the head. */
+  /** Tells quiet live subscriptions how far they are, so that their cursors keep up with the head. Called now and then. */
   async tick(): Promise<void> {
+    this.#fanOut.sweep();
     const reached = this.#fanOut.reached;
     const mark = markDelivery(this.#state, "cursor", reached);
     let done = 0;
