@@ -6,7 +6,7 @@ import { WhalesongError, fold } from "../../protocol/index.ts";
 import type { Principal } from "./principal.ts";
 import { type Rate, TokenBucket } from "./token-bucket.ts";
 
-/** Users whose bucket is kept; past it full buckets are forgotten, which changes nothing for them. */
+/** Users whose bucket is kept; past it full buckets are forgotten, which changes nothing for them, then the oldest. */
 const maxBuckets = 100_000;
 
 export class Rates {

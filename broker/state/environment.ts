@@ -1,6 +1,6 @@
 /* Environment: the LMDB files of one broker, and how a transaction becomes durable.
  *
- * `lmdb` is imported here alone. One process writes; its writes are grouped by the log into transactions.
+ * `lmdb` is imported here, and in inspect.ts, which only reads. One process writes; its writes are grouped by the log into transactions.
  *
  *   transact(work) ── work runs on this thread, inside the write transaction
  *        │                 a throw undoes all of it
