@@ -111,9 +111,10 @@ export class Broker {
   }
 
   async #check(): Promise<void> {
-    const { fullness, retention, sessions } = this.#parts;
+    const { fullness, log, retention, sessions } = this.#parts;
     sessions.check();
     await fullness.check();
+    await log.probe();
     await retention.run();
   }
 

@@ -93,6 +93,13 @@ export class LocalLog implements Log {
     else this.#waiters.push({ offset, callback });
   }
 
+  /** After a failure to commit: tries whether the store can be written again, by a command that changes nothing. A broker
+   *  that is not ready may be sent none that would find out. Called every second or so. */
+  async probe(): Promise<void> {
+    if (this.#failure === undefined || this.#closed) return;
+    await this.append({ op: "trim", floor: 0, most: 0 }).catch(() => {}); // `onFailure` has heard of it
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#isIdle()) return;

@@ -146,12 +146,15 @@ await tap.test(
     t.ok(failures.length > 0);
     t.type(log.refusal, "string");
     t.equal(store.state.applied(), 1);
+    await log.probe();
+    t.type(log.refusal, "string", "still broken");
     isBroken = false;
-    t.match(await log.append(post("bob")), { offset: 2 });
-    t.equal(log.refusal, undefined);
+    await log.probe();
+    t.equal(log.refusal, undefined, "found out without a command of anyone's");
+    t.match(await log.append(post("bob")), { offset: 3 });
     t.same(
       told.map(({ offset }) => offset),
-      [1, 2],
+      [1, 3],
     );
     t.same(faultsOf(store.state), []);
   },
