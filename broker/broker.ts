@@ -159,7 +159,7 @@ async function createAuthenticator(options: BrokerOptions, logger: Logger): Prom
   try {
     return await TokenAuthenticator.create({ secret: authSecret, jwks, issuer, audience, onFailure });
   } catch (cause) {
-    throw new OptionsError(`${jwks === undefined ? "auth-secret" : "jwks"}: ${(cause as Error).message}`, {
+    throw new OptionsError((cause as Error).message, {
       cause,
     });
   }
@@ -175,7 +175,14 @@ async function assemble(
   const now = Date.now;
   const connectionRate = { perSecond: options.connectionRate, burst: options.connectionBurst };
   const { maxStoreBytes, minFreeBytes } = options;
-  const fullness = new Fullness(state, options.data, { maxStoreBytes, minFreeBytes });
+  const fullness = new Fullness(state, options.data, {
+    maxStoreBytes,
+    minFreeBytes,
+    onChange: (reason) => {
+      if (reason === undefined) logger.info("there is room again: writes are taken");
+      else logger.warn({ reason }, "writes are refused");
+    },
+  });
   const onFault = (error: unknown): void => {
     metrics.onFault();
     logger.error({ err: error }, "fault");
@@ -184,6 +191,7 @@ async function assemble(
     listener: (entries, durable) => streams.publish(entries, durable),
     isDurable: options.sync === "always",
     fullness: () => fullness.reason,
+    isBehind: () => streams.isBehind,
     onFailure: (error) => logger.error({ err: error }, "commit failed"),
   });
   const streams: Streams = new Streams(state, {

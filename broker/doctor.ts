@@ -245,11 +245,16 @@ function tryListen(host: string, port: number): Promise<NodeJS.ErrnoException | 
 
 async function isBroker(host: string, port: number): Promise<boolean> {
   const name = host.includes(":") ? `[${host}]` : host;
+  const patience = new AbortController();
+  // A timer that keeps the process: a peer that hangs up at once leaves nothing else to wait for.
+  const timer = setTimeout(() => patience.abort(), greetingMs);
   try {
-    const answer = await fetch(`http://${name}:${port}/metrics`, { signal: AbortSignal.timeout(greetingMs) });
+    const answer = await fetch(`http://${name}:${port}/metrics`, { signal: patience.signal });
     return (await answer.text()).includes("whalesong_");
   } catch {
     return false;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

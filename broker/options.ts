@@ -94,12 +94,43 @@ export class OptionsError extends Error {
   override readonly name = "OptionsError";
 }
 
+const day = 86_400_000;
+
+/** What numbers may be, in the units that their names end in. */
+const ranges: Partial<Record<keyof BrokerOptions, [least: number, most: number]>> = {
+  port: [0, 65_535],
+  retainAgeMs: [1, Number.MAX_SAFE_INTEGER],
+  retainCount: [1, Number.MAX_SAFE_INTEGER],
+  userRate: [0.001, 1e9],
+  userBurst: [1, 1e9],
+  connectionRate: [0.001, 1e9],
+  connectionBurst: [1, 1e9],
+  helloTimeoutMs: [100, day],
+  noProgressMs: [1_000, day],
+  pingMs: [1_000, day],
+  cursorMs: [10, day],
+  drainMs: [0, 3_600_000],
+};
+
 /** Completes and checks options. @throws OptionsError */
 export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
   const options: BrokerOptions = { ...defaults };
   for (const [name, value] of Object.entries(given)) {
     if (!(name in defaults)) throw new OptionsError(`${name}: there is no such option`);
     if (value !== undefined) Object.assign(options, { [name]: value });
+  }
+  for (const [name, [least, most]] of Object.entries(ranges) as [keyof BrokerOptions, [number, number]][]) {
+    const value = options[name] as number | undefined;
+    if (value !== undefined && !(value >= least && value <= most)) {
+      throw new OptionsError(`${name}: from ${least} to ${most}; got ${value}`);
+    }
+  }
+  for (const origin of options.corsOrigins) {
+    if (origin !== "*" && !(URL.canParse(origin) && new URL(origin).origin === origin)) {
+      throw new OptionsError(
+        `corsOrigins: ${JSON.stringify(origin)} is no origin; one looks like https://example.com:8443, or is *`,
+      );
+    }
   }
   if (options.authSecret !== undefined && options.jwks !== undefined) {
     throw new OptionsError("authSecret, jwks: tokens are checked by one or the other, not both");
@@ -258,7 +289,10 @@ function readConfig(file: string): Partial<BrokerOptions> {
   try {
     values = JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
   } catch (cause) {
-    throw new OptionsError(`config ${file}: ${(cause as Error).message}`, { cause });
+    throw new OptionsError(`config ${file}: cannot be read as JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (typeof values !== "object" || values === null || Array.isArray(values)) {
+    throw new OptionsError(`config ${file}: a JSON map is needed, like {"port": 5252}`);
   }
   const options: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(values)) {

@@ -54,7 +54,31 @@ export function checkFields(op: string, frame: unknown): Request {
     });
   }
   if (!validator.Check(frame)) throw faultError(op, validator.Errors(frame));
+  refuseHalfCharacters(frame as Request);
   return frame as Request;
+}
+
+const loneSurrogate = /\p{Surrogate}/u;
+
+/** Half a surrogate pair is no character: it has no UTF-8, so what is stored would not be what was sent. `data` looks after itself. */
+function refuseHalfCharacters(request: Request): void {
+  for (const [name, value] of Object.entries(request)) {
+    const texts: unknown[] = Array.isArray(value) ? value : [value];
+    if (name !== "data" && texts.some((text) => typeof text === "string" && loneSurrogate.test(text))) {
+      throw new WhalesongError(
+        "bad_request",
+        `${name}: holds half of a surrogate pair, which is no character`,
+        {
+          field: name,
+        },
+      );
+    }
+  }
+}
+
+/** Whether `text` is made of whole characters. */
+export function isWellFormed(text: string): boolean {
+  return !loneSurrogate.test(text);
 }
 
 function faultError(op: string, faults: Iterable<Fault>): WhalesongError {

@@ -18,9 +18,16 @@ export class Fullness {
   readonly #state: State;
   readonly #path: string;
   readonly #limits: FullnessLimits;
+  readonly #onChange: (reason: string | undefined) => void;
   #reason: string | undefined;
 
-  constructor(state: State, path: string, limits: FullnessLimits) {
+  /** `onChange` hears when writes begin to be refused, with the reason, and when no longer. */
+  constructor(
+    state: State,
+    path: string,
+    { onChange, ...limits }: FullnessLimits & { onChange?: (reason: string | undefined) => void },
+  ) {
+    this.#onChange = onChange ?? ((): void => {});
     this.#state = state;
     this.#path = path;
     this.#limits = limits;
@@ -33,7 +40,9 @@ export class Fullness {
 
   /** Looks again. */
   async check(): Promise<void> {
+    const before = this.#reason;
     this.#reason = this.#storeReason() ?? (await this.#diskReason());
+    if ((before === undefined) !== (this.#reason === undefined)) this.#onChange(this.#reason);
   }
 
   #storeReason(): string | undefined {

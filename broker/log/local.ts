@@ -34,6 +34,8 @@ export interface LocalLogOptions {
   isDurable?: boolean;
   /** Is the store at its configured size, or the disk nearly full? Then says so; commands but deletes and trims are refused. */
   fullness?: () => string | undefined;
+  /** Are those who hear of entries so far behind that no more should be committed for now? Asked before each batch. */
+  isBehind?: () => boolean;
   /** Hears of every failure to commit. */
   onFailure?: (error: unknown) => void;
 }
@@ -114,7 +116,13 @@ export class LocalLog implements Log {
   #startBatchIfFree(): void {
     if (this.pending === 0 || this.#committing || this.#flushing >= maxFlushing) return;
     this.#committing = true;
-    setImmediate(() => void this.#runBatch());
+    setImmediate(() => this.#runBatchInTurn());
+  }
+
+  /** A publisher that outruns fan-out is held back here: its sessions stop reading once enough of theirs wait. */
+  #runBatchInTurn(): void {
+    if (this.#options.isBehind?.() === true) setImmediate(() => this.#runBatchInTurn());
+    else void this.#runBatch();
   }
 
   async #runBatch(): Promise<void> {

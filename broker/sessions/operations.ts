@@ -16,6 +16,7 @@ import {
   depthOf,
   extractMentions,
   extractTags,
+  isWellFormed,
   limits,
 } from "../../protocol/index.ts";
 import type { Log } from "../log/log.ts";
@@ -372,10 +373,14 @@ function checkData(data: unknown): void {
   }
 }
 
+const halfCharacter = "a text holds half of a surrogate pair, which is no character";
+
 /** What keeps `data` from coming back as it was given, in either codec; undefined when nothing does. */
 function faultOf(data: unknown): string | undefined {
   if (typeof data === "number" && !Number.isFinite(data)) return "a number is beyond ±1.8e308";
+  if (typeof data === "string" && !isWellFormed(data)) return halfCharacter;
   if (typeof data !== "object" || data === null) return undefined;
+  if (!Array.isArray(data) && !Object.keys(data).every(isWellFormed)) return halfCharacter;
   if (Object.hasOwn(data, "__proto__")) return 'a map has the key "__proto__", which is not kept; rename it';
   for (const inner of Object.values(data)) {
     const fault = faultOf(inner);

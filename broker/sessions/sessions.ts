@@ -12,6 +12,11 @@ import type { Operations } from "./operations.ts";
 import { Session } from "./session.ts";
 import type { Rate } from "./token-bucket.ts";
 
+/** How long after a drain the first clients come back at the earliest, in ms. */
+const leastAwayMs = 500;
+/** Over how long clients come back at the least, in ms. */
+const leastSpreadMs = 1_000;
+
 export interface SessionServices {
   state: State;
   streams: Streams;
@@ -74,8 +79,10 @@ export class Sessions {
     const slots = Math.max(1, Math.min(sessions.length, Math.ceil(drainMs / 20)));
     for (let slot = 0; slot < slots; slot++) {
       for (let i = slot; i < sessions.length; i += slots) {
-        const leftMs = drainMs * (1 - slot / slots);
-        sessions[i]!.goodbye("draining", Math.round(leftMs + (i / sessions.length) * drainMs) + 500);
+        // After the drain is over, spread evenly over as long again: multiples of the golden ratio never come close.
+        const leftMs = drainMs * (1 - slot / slots) + leastAwayMs;
+        const spread = ((i * 0.618_033_988_75) % 1) * Math.max(drainMs, leastSpreadMs);
+        sessions[i]!.goodbye("draining", Math.round(leftMs + spread));
       }
       if (slot < slots - 1) await new Promise((resolve) => setTimeout(resolve, drainMs / slots));
     }

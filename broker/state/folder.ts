@@ -9,7 +9,7 @@
 
 import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
 import { access, constants, mkdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 export interface FolderLock {
   release(): void;
@@ -37,7 +37,7 @@ export class FolderError extends Error {
 /** Makes `path` when it is missing and takes its lock. @throws FolderError when another broker has it, or it cannot be written. */
 export async function lockFolder(path: string): Promise<FolderLock> {
   try {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
     await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (cause) {
     throw new FolderError(`data folder ${path}: cannot be made or written (${(cause as Error).message})`, {
@@ -57,6 +57,19 @@ export async function lockFolder(path: string): Promise<FolderLock> {
     removeStale(file);
   }
   throw new FolderError(`data folder ${path}: its lock keeps being taken by others`);
+}
+
+/** `mkdir -p`. Node's own never ends where a parent that is there says it is not, as in /proc. */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return;
+    if (code !== "ENOENT" || dirname(path) === path) throw error;
+    await makeFolder(dirname(path));
+    await mkdir(path);
+  }
 }
 
 export async function inspectDataFolder(path: string): Promise<FolderReport> {

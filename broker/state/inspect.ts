@@ -2,6 +2,7 @@
 
 import { open } from "lmdb";
 
+import { FolderError } from "./folder.ts";
 import { type Meta, formatVersion, readApplied, readMeta } from "./meta.ts";
 import { checkStoreFile } from "./store-file.ts";
 
@@ -20,6 +21,17 @@ export interface StoreReport {
  *  read-only, beside a broker that may be running. @throws FolderError when its file is damaged */
 export async function inspectStore(path: string): Promise<StoreReport | undefined> {
   if (!(await checkStoreFile(path))) return undefined;
+  try {
+    return await readReport(path);
+  } catch (cause) {
+    throw new FolderError(
+      `data folder ${path}: its store is damaged (${(cause as Error).message}); restore a backup, or choose another folder with --data`,
+      { cause },
+    );
+  }
+}
+
+async function readReport(path: string): Promise<StoreReport | undefined> {
   const root = open<Buffer, Buffer>({
     path,
     noSubdir: false,

@@ -28,6 +28,9 @@ import { Tail } from "./tail.ts";
 /** Subscriptions told their position between two turns of the event loop. */
 const tickStride = 2_000;
 
+/** Entries that wait to be fanned out, past which the log is to take no more. */
+const maxFanOutPending = 8_192;
+
 export interface StreamsOptions {
   whenDurable: (offset: Offset, callback: () => void) => void;
   /** A subscription can go on no further: entries it needs are gone. */
@@ -77,6 +80,11 @@ export class Streams {
   /** All up to here is durable and on its way to whom it concerns. */
   get head(): Offset {
     return this.#tail.end;
+  }
+
+  /** More entries wait to be fanned out than should. */
+  get isBehind(): boolean {
+    return this.#fanOut.pending > maxFanOutPending;
   }
 
   /** A stream by its name, for a reader. @throws `bad_request`, `not_found` when its user or post is not known */

@@ -5,6 +5,7 @@
  * No policy here: the schemas are the protocol's, and who may do what is the operations'. Refusals all have the shape of
  * errors.ts, those of fastify and of Node's parser included. WebSockets come by the same server, past all of this. */
 
+import { isUtf8 } from "node:buffer";
 import {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -153,10 +154,11 @@ async function refuseUnknown({ is404, url }: FastifyRequest): Promise<void> {
 
 function acceptJsonAlone(server: FastifyInstance): void {
   server.removeAllContentTypeParsers();
-  const options = { parseAs: "string" } as const;
-  server.addContentTypeParser("application/json", options, async (_request: FastifyRequest, text: string) =>
-    parseJson(text),
-  );
+  const options = { parseAs: "buffer" } as const;
+  server.addContentTypeParser("application/json", options, async (_request: FastifyRequest, body: Buffer) => {
+    if (!isUtf8(body)) throw new WhalesongError("bad_frame", "the body is not valid UTF-8");
+    return parseJson(body.toString());
+  });
 }
 
 function guardOrigins(server: FastifyInstance, { corsOrigins, authenticator }: HttpParts): void {

@@ -1,4 +1,4 @@
-/// <reference lib="esnext.disposable" />
+/// <reference lib="esnext.disposable" preserve="true" />
 /* Symbol.asyncDispose, also where the engine does not have it yet. */
 
 export const asyncDispose: typeof Symbol.asyncDispose =

@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { chmodSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer as createNetServer } from "node:net";
 import { join } from "node:path";
 
 import { test } from "tap";
@@ -105,6 +105,14 @@ void test("a folder that cannot be made or written fails", async (t) => {
   t.teardown(() => chmodSync(folder, 0o700));
   t.match(await find("data folder", { data: folder }), { status: "fail" });
   t.match(await find("data folder", { data: join(folder, "new") }), { status: "fail" });
+});
+
+void test("a port whose owner hangs up at once is taken all the same", async (t) => {
+  const server = createNetServer((socket) => socket.destroy()).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  t.match(await find("port", { port }), { status: "fail", found: /taken by another program/ });
 });
 
 void test("a port that is taken fails, unless a broker has it", async (t) => {

@@ -203,6 +203,20 @@ await tap.test("a log that closes answers what it has taken and refuses what com
   await Promise.all(taken);
 });
 
+await tap.test(
+  "nothing is committed while those who hear of entries are behind, and nothing is lost",
+  async (t) => {
+    const turns = 50;
+    let asked = 0;
+    const { log, store, told } = await openLog(t, { isBehind: () => ++asked <= turns });
+    const appending = Array.from({ length: 10 }, () => log.append(post("alice")));
+    await until(() => asked === turns);
+    t.equal(store.state.applied(), 0);
+    await Promise.all(appending);
+    t.equal(told.length, 10);
+  },
+);
+
 async function openLog(
   t: Test,
   options: Partial<LocalLogOptions> = {},

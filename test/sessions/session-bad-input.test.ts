@@ -221,3 +221,22 @@ async function start(t: Test): Promise<{ broker: SessionBroker; bob: SessionClie
 function name(fields: Message): string {
   return JSON.stringify(fields).slice(0, 80);
 }
+
+await tap.test(
+  "half a character is refused wherever it stands, so that no two keys become one",
+  async (t) => {
+    const { broker } = await start(t);
+    const alice = await SessionClient.open(broker.url, { user: "alice" });
+    for (const [fields, field] of [
+      [{ text: "\ud800" }, "text"],
+      [{ text: "a", key: "\udfff" }, "key"],
+      [{ text: "a", tags: ["x\ud800"] }, "tags"],
+      [{ text: "a", data: { a: ["\ud800"] } }, "data"],
+      [{ text: "a", data: { "\ud800": 1 } }, "data"],
+    ] as const) {
+      await t.rejects(alice.request("post", fields), { code: "bad_request", details: { field } });
+    }
+    const { id } = await alice.request("post", { text: "whole: \ud83d\udc0b", key: "\ud83d\udc0b" });
+    t.match(await alice.request("get", { post: id }), { post: { text: "whole: \ud83d\udc0b" } });
+  },
+);

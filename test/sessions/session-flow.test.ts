@@ -79,3 +79,17 @@ await tap.test(
     t.equal(new Set(offsets).size, count);
   },
 );
+
+await tap.test("a drain tells each client another time to come back, after it is over", async (t) => {
+  const broker = await SessionBroker.for(t);
+  const clients = await Promise.all(Array.from({ length: 12 }, (_, i) => broker.connect(`user${i}`)));
+  await broker.sessions.drain(0);
+  const goodbyes = await Promise.all(
+    clients.map(async (client) => {
+      t.match(await client.closed, { code: 4000 });
+      return client.others.find(({ event }) => event === "goodbye")?.["reconnectMs"] as number;
+    }),
+  );
+  t.equal(new Set(goodbyes).size, clients.length);
+  t.ok(Math.min(...goodbyes) >= 500 && Math.max(...goodbyes) - Math.min(...goodbyes) > 500, goodbyes.join());
+});

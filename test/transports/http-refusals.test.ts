@@ -53,6 +53,12 @@ const cases: Case[] = [
   ["no body where one is needed", "POST /v1/posts?user=a", {}, bad(/^text: /)],
   ["an empty body", "POST /v1/posts?user=a", { body: "" }, bad(/^text: /)],
   ["a body that is no JSON", "POST /v1/posts?user=a", { body: "{" }, bad(/^body: this is not JSON: /)],
+  [
+    "a body that is not UTF-8",
+    "POST /v1/posts?user=a",
+    { body: Buffer.from('{"text":"\xff\xfe"}', "latin1") },
+    { status: 400, code: "bad_frame", message: /not valid UTF-8/ },
+  ],
   ["a body that is no map", "POST /v1/posts?user=a", { body: "[1]" }, bad(/^body: a JSON map is needed/)],
   ["null as a body", "POST /v1/posts?user=a", { body: "null" }, bad(/^body: a JSON map is needed/)],
   [

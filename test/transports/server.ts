@@ -160,7 +160,8 @@ export function call(
     if (body !== undefined) request.setHeader("content-type", "application/json");
     if (token !== undefined) request.setHeader("authorization", `Bearer ${token}`);
     for (const [name, value] of Object.entries(headers)) request.setHeader(name, value!);
-    request.end(body === undefined || typeof body === "string" ? body : JSON.stringify(body));
+    const isRaw = body === undefined || typeof body === "string" || body instanceof Uint8Array;
+    request.end(isRaw ? body : JSON.stringify(body));
   });
 }
 

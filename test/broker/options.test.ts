@@ -1,0 +1,90 @@
+/* Options: what is refused before anything is opened, and in which words. */
+
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command } from "commander";
+import tap from "tap";
+
+import { OptionsError, addServeOptions, checkOptions, readServeOptions } from "../../broker/options.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "whalesong-"));
+tap.teardown(() => rm(folder, { recursive: true }));
+
+function parse(args: string[]): ReturnType<typeof readServeOptions> {
+  const command = addServeOptions(new Command("serve"))
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  command.parse(args, { from: "user" });
+  return readServeOptions(command);
+}
+
+await tap.test("open mode listens on loopback only", async (t) => {
+  for (const host of ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+    t.equal(checkOptions({ host }).host, host);
+  for (const host of ["0.0.0.0", "::", "192.168.0.1", "example.com"]) {
+    t.throws(() => checkOptions({ host }), OptionsError, host);
+  }
+  t.equal(checkOptions({ host: "0.0.0.0", authSecret: "s" }).host, "0.0.0.0");
+});
+
+await tap.test("flags beat variables beat the config file beat the defaults", async (t) => {
+  const config = join(folder, "good.json");
+  await writeFile(
+    config,
+    JSON.stringify({ port: 1111, "retain-age": "30d", "cors-origin": ["https://a.example"] }),
+  );
+  const before = process.env["WHALESONG_PORT"];
+  t.teardown(() => {
+    if (before === undefined) delete process.env["WHALESONG_PORT"];
+    else process.env["WHALESONG_PORT"] = before;
+  });
+  delete process.env["WHALESONG_PORT"];
+  t.match(parse(["--config", config]), {
+    port: 1111,
+    retainAgeMs: 2_592_000_000,
+    corsOrigins: ["https://a.example"],
+  });
+  process.env["WHALESONG_PORT"] = "2222";
+  t.equal(parse(["--config", config]).port, 2222);
+  t.equal(parse(["--config", config, "--port", "3333"]).port, 3333);
+  delete process.env["WHALESONG_PORT"];
+  t.equal(parse([]).port, 5252);
+});
+
+await tap.test("a config file that is no map of known options is refused", async (t) => {
+  for (const [text, message] of [
+    ["[]", /JSON map/],
+    ["7", /JSON map/],
+    ["{", /JSON/],
+    ['{"prot": 1}', /"prot"/],
+    ['{"port": "x"}', /port/],
+    ['{"log-level": "loud"}', /log-level: one of/],
+  ] as const) {
+    const config = join(folder, "bad.json");
+    await writeFile(config, text);
+    t.throws(() => parse(["--config", config]), { name: "OptionsError", message });
+  }
+});
+
+await tap.test("values that cannot be meant are refused, naming the range or the shape", async (t) => {
+  for (const [name, value] of [
+    ["pingMs", 0],
+    ["cursorMs", 0],
+    ["retainCount", 0],
+    ["retainAgeMs", 0],
+    ["drainMs", 30 * 86_400_000],
+    ["port", 65_536],
+    ["noProgressMs", Number.NaN],
+  ] as const) {
+    t.throws(() => checkOptions({ [name]: value }), {
+      name: "OptionsError",
+      message: new RegExp(`^${name}: from `),
+    });
+  }
+  for (const origin of ["not an origin", "https://a.example/", "a.example"]) {
+    t.throws(() => checkOptions({ corsOrigins: [origin] }), { message: /^corsOrigins: / });
+  }
+  t.same(checkOptions({ corsOrigins: ["*", "https://a.example:8443"] }).corsOrigins.length, 2);
+  t.throws(() => checkOptions({ prot: 1 } as object), { message: /^prot: / });
+});
