@@ -62,7 +62,8 @@ export function decode(codec: CodecName, frame: string | Uint8Array): unknown {
   return value;
 }
 
-function isJson(value: unknown, levels: number): boolean {
+/** Whether `value` is what JSON carries, just as it is, in no more than so many levels of arrays and maps. */
+export function isJson(value: unknown, levels: number): boolean {
   switch (typeof value) {
     case "string":
     case "boolean":

@@ -9,7 +9,7 @@
  * it, silently. Frames are encoded when asked, so that what the caller changes later does not travel.
  * Knows neither sockets nor subscriptions. */
 
-import { type CodecName, encode } from "../../protocol/codec.ts";
+import { type CodecName, encode, isJson } from "../../protocol/codec.ts";
 import { WhalesongError } from "../../protocol/errors.ts";
 import { limits } from "../../protocol/limits.ts";
 import type { Op } from "../../protocol/schemas.ts";
@@ -230,29 +230,9 @@ export function encodeRequest(codec: CodecName, id: number | undefined, op: Op, 
 /** `value` as JSON would carry it, so that both codecs send the same: a Date as its text, no undefined fields.
  *  @throws TypeError for what JSON cannot: a BigInt, a circle. */
 function plain(value: unknown): unknown {
-  if (value === undefined || isPlain(value, limits.dataDepth)) return value;
+  if (value === undefined || isJson(value, limits.dataDepth)) return value;
   const json = JSON.stringify(value) as string | undefined;
   return json === undefined ? undefined : (JSON.parse(json) as unknown);
-}
-
-function isPlain(value: unknown, levels: number): boolean {
-  switch (typeof value) {
-    case "string":
-    case "boolean":
-      return true;
-    case "number":
-      return Number.isFinite(value);
-    case "object": {
-      if (value === null) return true;
-      if (levels === 0) return false;
-      if (Array.isArray(value)) return value.every((inner) => isPlain(inner, levels - 1));
-      if (Object.getPrototypeOf(value) !== Object.prototype || "toJSON" in value) return false;
-      for (const inner of Object.values(value)) if (!isPlain(inner, levels - 1)) return false;
-      return true;
-    }
-    default:
-      return false;
-  }
 }
 
 function utf8Bytes(text: string): number {

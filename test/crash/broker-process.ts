@@ -40,4 +40,10 @@ export class BrokerProcess {
     this.#child.kill("SIGKILL");
     await this.#exit;
   }
+
+  /** SIGTERM: it lets go gracefully. */
+  async stop(): Promise<void> {
+    this.#child.kill("SIGTERM");
+    await this.#exit;
+  }
 }
