@@ -4,10 +4,12 @@
  * times a second. A crash loses the last moment's acknowledgements: their readers get a few entries again, none less. Who
  * asks for an answer gets it once the cursor is on disk. */
 
-import type { Cursor, CursorKey, Offset, State } from "../state/index.ts";
+import { type Cursor, type CursorKey, type Offset, RecentMap, type State } from "../state/index.ts";
 
 /** How long acknowledgements gather, in ms. */
 const gatherMs = 100;
+/** Cursors kept in memory once they are written. */
+const keptCursors = 100_000;
 
 export class CursorKeeper {
   readonly #state: State;
@@ -15,6 +17,8 @@ export class CursorKeeper {
   #gathered = new Map<CursorKey, Cursor>();
   /** Being written: still needed by readers until it is. */
   #writing = new Map<CursorKey, Cursor>();
+  /** Written lately. Nobody else writes cursors, so these are the truth whatever snapshot a read of the tables would see. */
+  readonly #kept = new RecentMap<CursorKey, Cursor>(keptCursors / 2);
   #timer: NodeJS.Timeout | undefined;
   #written: Promise<void> = Promise.resolve();
 
@@ -24,7 +28,9 @@ export class CursorKeeper {
   }
 
   get(key: CursorKey): Cursor | undefined {
-    return this.#gathered.get(key) ?? this.#writing.get(key) ?? this.#state.cursors.get(key);
+    return (
+      this.#gathered.get(key) ?? this.#writing.get(key) ?? this.#kept.get(key) ?? this.#state.cursors.get(key)
+    );
   }
 
   /** The generation a reader that begins now acknowledges in. */
@@ -65,6 +71,7 @@ export class CursorKeeper {
     this.#gathered = new Map();
     try {
       await this.#state.writeCursors(this.#writing);
+      for (const [key, cursor] of this.#writing) this.#kept.set(key, cursor);
     } catch (error) {
       for (const [key, cursor] of this.#writing) if (!this.#gathered.has(key)) this.#gather(key, cursor);
       throw error;

@@ -13,6 +13,12 @@ await tap.test(
     const large = "x".repeat(16_000);
     await Promise.all(Array.from({ length: 100 }, () => alice.request("post", { text: large })));
     const slow = await broker.connect("slow");
+    let begun = 0;
+    const read = broker.streams.read.bind(broker.streams);
+    broker.streams.read = (request) => {
+      begun++;
+      return read(request);
+    };
     slow.socket.pause();
     // About 1 MiB each: what the kernel takes, the session's own bound and the pages in flight are far less than 200 MiB.
     const pages = Array.from({ length: 200 }, () =>
@@ -27,6 +33,7 @@ await tap.test(
       { code: "not_found" },
       "the post behind the pages was not begun: its author is not known yet",
     );
+    t.ok(begun > 1 && begun < 20, `${begun - 1} of the pages were begun`);
     slow.socket.resume();
     const answers = await Promise.all(pages);
     t.ok(answers.every(({ items }) => Array.isArray(items) && items.length > 50));
