@@ -1,0 +1,114 @@
+/* How a Whalesong broker is spoken to: `/v1/ws`, JSON.
+ *
+ * In open mode every connection says who it is. With a token (scope `backend`) they all have that token, and name whom
+ * they act as in each request. Readers have the subscription number 1, as SDKs choose it, so that frames are shared. */
+
+import { randomBytes } from "node:crypto";
+
+import {
+  type Address,
+  type AnswerReader,
+  type Dialect,
+  type PublisherScript,
+  type ReaderRequest,
+  type Script,
+  fixedName,
+} from "../load/dialect.ts";
+import { FrameReader, maskedFrame } from "../load/websocket-frames.ts";
+
+export interface WhalesongDialectOptions {
+  /** http(s) or ws(s). */
+  url: string;
+  token: string | undefined;
+  /** Put before all handles. */
+  prefix: string;
+}
+
+const keepAlive = { send: maskedFrame(0xa, ""), everyMs: 20_000 };
+const device = "bench";
+const upgraded = Buffer.from("\r\n\r\n");
+const notUpgraded = Buffer.from(`"error"`);
+const live = Buffer.from(`{"sub":1,"event":"live"`);
+const refused = Buffer.from(`"error":{`);
+const answerHead = `{"id":`;
+
+export function authorName(prefix: string, topic: number): string {
+  return fixedName(`${prefix}a`, topic);
+}
+
+export function readerName(prefix: string, reader: number): string {
+  return fixedName(`${prefix}r`, reader);
+}
+
+export function createDialect(options: WhalesongDialectOptions): Dialect {
+  const { prefix, token } = options;
+  const address = addressOf(options.url);
+  const author = (topic: number): string => authorName(prefix, topic);
+  const reader = (number: number): string => readerName(prefix, number);
+  const handshake = (user: string): Buffer => handshakeOf({ address, user, token });
+  return {
+    address,
+    reader: ({ reader: number, from = "live", stream = "home" }: ReaderRequest): Script => {
+      const user = reader(number);
+      const as = token === undefined ? {} : { as: user };
+      const subscribe = JSON.stringify({ id: 1, op: "subscribe", sub: 1, stream, from, ...as });
+      return {
+        steps: [
+          { send: handshake(user), until: upgraded, refusal: notUpgraded },
+          { send: maskedFrame(0x1, subscribe), until: live, refusal: refused },
+        ],
+        keepAlive,
+      };
+    },
+    publisher: (connection): PublisherScript => ({
+      steps: [
+        { send: handshake(fixedName(`${prefix}p`, connection)), until: upgraded, refusal: notUpgraded },
+      ],
+      keepAlive,
+      publish: ({ topic, payload, id }) =>
+        maskedFrame(0x1, `{"id":${id},"op":"post","as":"${author(topic)}","text":"${payload}"}`),
+      answers: answerReader(),
+    }),
+    follow: ({ reader: number, topic, id }) =>
+      maskedFrame(0x1, `{"id":${id},"op":"follow","user":"${author(topic)}","as":"${reader(number)}"}`),
+  };
+}
+
+export function addressOf(text: string): Address {
+  const url = new URL(text);
+  const tls = url.protocol === "wss:" || url.protocol === "https:";
+  const port = url.port === "" ? (tls ? 443 : 80) : Number(url.port);
+  return { host: url.hostname.replaceAll(/^\[|\]$/g, ""), port, tls };
+}
+
+function handshakeOf(as: { address: Address; user: string; token: string | undefined }): Buffer {
+  const { address, user, token } = as;
+  const query =
+    token === undefined ? `user=${encodeURIComponent(user)}&device=${device}` : `device=${device}`;
+  const lines = [
+    `GET /v1/ws?${query} HTTP/1.1`,
+    `Host: ${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`,
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    `Sec-WebSocket-Key: ${randomBytes(16).toString("base64")}`,
+    "Sec-WebSocket-Protocol: whalesong.v1.json",
+    ...(token === undefined ? [] : [`Authorization: Bearer ${token}`]),
+  ];
+  return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`);
+}
+
+/** Reads `{"id":17,"ok":…}` and `{"id":17,"error":…}`; everything else is passed over. */
+function answerReader(): AnswerReader {
+  const frames = new FrameReader();
+  return (bytes, take) => {
+    frames.read(bytes, (payload) => {
+      const text = payload.toString("latin1", 0, Math.min(payload.length, 32));
+      if (!text.startsWith(answerHead)) return;
+      const end = text.indexOf(",", answerHead.length);
+      const id = Number(text.slice(answerHead.length, end));
+      if (text.startsWith(`"ok"`, end + 1)) take(id);
+      else take(id, payload.toString("utf8"));
+    });
+  };
+}
