@@ -11,7 +11,7 @@ import type { Shown } from "./shown.ts";
 
 export interface Named {
   stream: Stream;
-  /** As a client writes it. */
+  /** As a client writes it. A conversation goes by any of its posts, and is one stream with one cursor nevertheless. */
   name: string;
 }
 
@@ -101,7 +101,7 @@ export class Device {
     const client = this.#client;
     if (reading === undefined || client === undefined || reading.inbox.events.length === 0) return;
     const { cursor } = random.pick(reading.inbox.events);
-    const durable = this.#cursor(reading.name);
+    const durable = this.#cursor(reading);
     const offset = offsetOf(cursor);
     durable.sent.add(offset);
     const fields = { sub: reading.inbox.sub, cursor };
@@ -125,7 +125,7 @@ export class Device {
   async seek(client: SessionClient): Promise<void> {
     const { random, broker, model } = this.#world;
     const [name, durable] = random.pick([...this.#cursors]);
-    if (name.startsWith("thread:")) return; // its post may be gone
+    if (name.startsWith(threadKey)) return; // its posts may be gone
     const set = random.pick(["live", "earliest", broker.state.positions.cursor(model.head)]);
     const { cursor } = await client.request("cursor", { stream: name, device: this.name, set });
     durable.certain = offsetOf(cursor);
@@ -196,7 +196,7 @@ export class Device {
 
   async #subscribe(client: SessionClient, named: Named, random: Random): Promise<void> {
     const { broker, model } = this.#world;
-    if (this.#readings.some(({ name }) => name === named.name)) return;
+    if (this.#readings.some((reading) => keyOf(reading) === keyOf(named))) return;
     const choice = random.below(10);
     const kept = model.entries.filter(({ offset }) => offset >= model.floor).map(({ offset }) => offset);
     const from =
@@ -239,7 +239,7 @@ export class Device {
     else if (from === "earliest") is(start, model.floor, title);
     else if (from !== "resume") is(start, offsetOf(from), title);
     else {
-      const durable = this.#cursor(named.name);
+      const durable = this.#cursor(named);
       if (durable.certain === undefined && durable.sent.size === 0) atLeast(start, known, title);
       else if (durable.certain === undefined) {
         if (!durable.sent.has(start)) atLeast(start, known, title);
@@ -253,7 +253,7 @@ export class Device {
 
   #checkRefusal(error: unknown, from: string, named: Named): void {
     const { model, broker } = this.#world;
-    const durable = this.#cursor(named.name);
+    const durable = this.#cursor(named);
     const title = `${this.user}/${this.name} ${named.name} from ${from}: ${String(error)}`;
     if (!(error instanceof WhalesongError)) throw error;
     is(error.code, "cursor_too_old", title);
@@ -266,11 +266,12 @@ export class Device {
     );
   }
 
-  #cursor(name: string): DurableCursor {
-    let cursor = this.#cursors.get(name);
+  #cursor(named: Named): DurableCursor {
+    const key = keyOf(named);
+    let cursor = this.#cursors.get(key);
     if (cursor === undefined) {
       cursor = { certain: undefined, sent: new Set() };
-      this.#cursors.set(name, cursor);
+      this.#cursors.set(key, cursor);
     }
     return cursor;
   }
@@ -278,6 +279,13 @@ export class Device {
   #title({ name, stream }: Reading): string {
     return `${this.user}/${this.name} ${name} ${JSON.stringify(filterOf(stream))}`;
   }
+}
+
+const threadKey = "thread of ";
+
+/** What a device's cursor is kept by: the stream's name, but for a conversation, which has a name for each of its posts. */
+function keyOf({ stream, name }: Named): string {
+  return stream.kind === "thread" ? `${threadKey}${stream.root}` : name;
 }
 
 export function filterOf(stream: Stream): { filter?: object } {

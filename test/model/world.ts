@@ -111,8 +111,7 @@ export class World implements DeviceWorld {
         return { stream: { kind: "firehose" }, name: "firehose" };
       default: {
         const root = rootOf(random.pick(posts));
-        // Asked for by the first post where that is kept, so that one conversation has one name here.
-        const post = root.offset > model.floor ? root : random.pick(posts.filter((p) => rootOf(p) === root));
+        const post = random.pick(posts.filter((p) => rootOf(p) === root));
         return { stream: { kind: "thread", root: root.offset }, name: `thread:${this.#id(post.offset)}` };
       }
     }

@@ -48,6 +48,26 @@ await tap.test(
 );
 
 await tap.test(
+  "a conversation has one cursor, by whichever of its posts it is asked for, also once its first post is gone",
+  async (t) => {
+    const broker = await SessionBroker.for(t);
+    const phone = await broker.connect("ann", { device: "phone" });
+    const { id: first } = (await phone.request("post", { text: "first" })) as { id: string };
+    const { id: reply } = (await phone.request("post", { text: "reply", replyTo: first })) as { id: string };
+    const { id: last } = (await phone.request("post", { text: "last", replyTo: reply })) as { id: string };
+    const { sub } = await phone.subscribe(`thread:${first}`, { from: "earliest" });
+    await phone.request("ack", { sub, cursor: reply });
+    await broker.trim(offsetOf(first));
+    for (const post of [reply, last]) {
+      const { stream, cursor } = await phone.request("cursor", { stream: `thread:${post}` });
+      t.same({ stream, cursor }, { stream: `thread:${first}`, cursor: reply });
+      const again = await phone.subscribe(`thread:${post}`);
+      t.equal(again.start, reply);
+    }
+  },
+);
+
+await tap.test(
   "a late acknowledgement of a subscription from before a seek does not undo it; one from after it counts",
   async (t) => {
     const broker = await SessionBroker.for(t);
