@@ -28,7 +28,7 @@ export class Child<H extends Handlers> {
   /** Starts `script`, a path below bench/ without its ending. */
   constructor(script: string, nodeOptions: readonly string[] = []) {
     this.name = script;
-    const { file, loader } = locate(script);
+    const { file, loader } = locate(`bench/${script}`);
     this.#process = fork(file, { execArgv: [...loader, ...nodeOptions], serialization: "advanced" });
     this.#process.on("message", (reply: Reply) => this.#take(reply));
     this.#process.on("error", (error) => this.#fail(error));
@@ -38,6 +38,12 @@ export class Child<H extends Handlers> {
         resolve();
       });
     });
+  }
+
+  get pid(): number {
+    const { pid } = this.#process;
+    if (pid === undefined) throw new Error(`${this.name} has not started`);
+    return pid;
   }
 
   /** Asks and waits for the answer. @throws the child's error, or that it ended or takes too long */
@@ -101,21 +107,23 @@ export class Child<H extends Handlers> {
   }
 }
 
-const here = dirname(fileURLToPath(import.meta.url));
 const isSource = import.meta.url.endsWith(".ts");
-const built = isSource ? join(here, "..", "dist", "bench") : here;
+/** The folder that holds bench/ as it runs: of the sources, or of what is built. */
+const running = join(dirname(fileURLToPath(import.meta.url)), "..");
+const built = isSource ? join(running, "dist") : running;
 
 /** Whether children run compiled. */
-export const isCompiled = !isSource || isBuiltNewer(join(here, ".."));
+export const isCompiled = !isSource || isBuiltNewer(running);
 
-function locate(script: string): { file: string; loader: readonly string[] } {
+/** How to run a script with Node.js, named by its path without its ending: "broker/main". */
+export function locate(script: string): { file: string; loader: readonly string[] } {
   if (isCompiled) return { file: join(built, `${script}.js`), loader: [] };
-  return { file: join(here, `${script}.ts`), loader: process.execArgv };
+  return { file: join(running, `${script}.ts`), loader: process.execArgv };
 }
 
 /** Whether what is built is as new as every source of it. */
 function isBuiltNewer(root: string): boolean {
-  const builtMs = statSync(join(built, "broker-process.js"), { throwIfNoEntry: false })?.mtimeMs;
+  const builtMs = statSync(join(built, "bench", "broker-process.js"), { throwIfNoEntry: false })?.mtimeMs;
   if (builtMs === undefined) return false;
   for (const folder of ["broker", "protocol", "clients", "bench"]) {
     for (const name of readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })) {

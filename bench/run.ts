@@ -2,6 +2,7 @@
  *
  * All of it is let go by `release`, whether the figure came to its end or not. */
 
+import { randomBytes } from "node:crypto";
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
@@ -10,6 +11,8 @@ import type { Handlers, Progress } from "./asks.ts";
 import type { BrokerHandlers, Memory } from "./broker-process.ts";
 import { Child } from "./children.ts";
 import type { Spent } from "./measure.ts";
+import type { Pinning } from "./pinning.ts";
+import { pin } from "./targets/processes.ts";
 import type { WatchHandlers, Watched } from "./watch.ts";
 
 export interface RunOptions {
@@ -19,6 +22,8 @@ export interface RunOptions {
   scale: number;
   /** Where CPU profiles of the brokers go. None are made without. */
   profiles: string | undefined;
+  /** Which cores server and load have; they share all without. */
+  pinning?: Pinning | undefined;
   signal: AbortSignal;
 }
 
@@ -32,10 +37,33 @@ export interface Observed<T> {
 export class Run {
   readonly #options: RunOptions;
   readonly #children = new Set<{ end(): Promise<void>; kill(): void }>();
+  readonly #name = `b${Date.now().toString(36)}${randomBytes(2).toString("hex")}`;
+  #names = 0;
   #folders = 0;
 
   constructor(options: RunOptions) {
     this.#options = options;
+  }
+
+  /** A new beginning for the names that a workload makes up, so that no two workloads or runs at one target touch. */
+  makeName(): string {
+    return `${this.#name}${(this.#names++).toString(36)}-`;
+  }
+
+  get pinning(): Pinning | undefined {
+    return this.#options.pinning;
+  }
+
+  get profiles(): string | undefined {
+    return this.#options.profiles;
+  }
+
+  get signal(): AbortSignal {
+    return this.#options.signal;
+  }
+
+  get scale(): number {
+    return this.#options.scale;
   }
 
   /** `whole`, or as much of it as is measured; 1 at least. */
@@ -60,7 +88,14 @@ export class Run {
 
   /** Starts a load, named as its file in load/. */
   startLoad<H extends Handlers>(name: string): Child<H> {
-    return this.#start<H>(`load/${name}`);
+    const child = this.#start<H>(`load/${name}`);
+    if (this.pinning !== undefined) pin(child.pid, this.pinning.load);
+    return child;
+  }
+
+  /** Sees to it that something is ended with the run, if it has not been before. */
+  own(process: { end(): Promise<void>; kill(): void }): void {
+    this.#children.add(process);
   }
 
   /** Runs a phase with a progress line of `total` steps on standard error. */

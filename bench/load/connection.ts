@@ -15,7 +15,7 @@ import { type Socket, connect } from "node:net";
 import { connect as connectTls } from "node:tls";
 
 import type { Address, Script } from "./dialect.ts";
-import { isStamp, marker, readMicros, readSequence, stampBytes } from "./stamp.ts";
+import { isStamp, marker, nowMicros, readMicros, readSequence, stampBytes } from "./stamp.ts";
 
 export interface ConnectionOptions {
   address: Address;
@@ -23,11 +23,11 @@ export interface ConnectionOptions {
   localAddress?: string | undefined;
   script: Script;
   payloadBytes: number;
-  /** Reads so many bytes a second and no more. As they come by default. */
-  bytesPerSecond?: number | undefined;
+  /** It reads into a small buffer of its own, so that it can be made to read slowly. */
+  readsSmall?: boolean;
   onReady: () => void;
-  /** A message came: its sequence, and the time on its stamp. */
-  onMessage?: ((sequence: number, micros: number) => void) | undefined;
+  /** A message came: its sequence, the time on its stamp, and when it was read. */
+  onMessage?: ((sequence: number, micros: number, receivedMicros: number) => void) | undefined;
   /** Every chunk that comes once it is ready, before its messages are looked for. */
   onChunk?: ((bytes: Buffer) => void) | undefined;
   /** The connection ended or was refused. Called once, and never after `close`. */
@@ -38,10 +38,13 @@ export interface ConnectionOptions {
 const shared = Buffer.allocUnsafe(65_536);
 /** Bytes kept of an answer that has not come whole, to look for its end and to tell of. */
 const keptBytes = 512;
-const slowTickMs = 250;
+/** What a reader that can be slow reads at once. */
+const smallBytes = 1_024;
 
 /** The length of the gap seen last. One for the process: all its connections get alike frames. */
 let usualGap = 0;
+/** When the chunk at hand was read: the clock is asked once for all its messages. */
+let receivedMicros = 0;
 
 export class Connection {
   readonly #options: ConnectionOptions;
@@ -61,11 +64,8 @@ export class Connection {
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
-    this.#bytesPerSecond = options.bytesPerSecond;
     const { host, port, tls } = options.address;
-    const slow = options.bytesPerSecond;
-    const buffer =
-      slow === undefined ? shared : Buffer.allocUnsafe(Math.max(1, Math.round((slow * slowTickMs) / 1_000)));
+    const buffer = options.readsSmall === true ? Buffer.allocUnsafe(smallBytes) : shared;
     const socketOptions = {
       host,
       port,
@@ -86,6 +86,11 @@ export class Connection {
 
   write(bytes: Buffer): void {
     this.#socket.write(bytes);
+  }
+
+  /** Says that it is there, once it is ready. */
+  keepAlive(bytes: Buffer): void {
+    if (this.#state === "ready") this.#socket.write(bytes);
   }
 
   /** Writes that follow leave together, at the end of this turn of the event loop. */
@@ -113,15 +118,16 @@ export class Connection {
     this.#socket.resume();
   }
 
-  /** From now on so many bytes a second; only for one that was made to read slowly, whose buffer is as small. */
+  /** From now on so many bytes a second and no more. Only for one with `readsSmall`. */
   slowDown(bytesPerSecond: number): void {
     this.#bytesPerSecond = bytesPerSecond;
   }
 
   #onRead(count: number, bytes: Buffer): boolean {
+    receivedMicros = nowMicros();
     this.#take(bytes, count);
     if (this.#bytesPerSecond === undefined || this.#state !== "ready") return true;
-    this.#slowTimer = setTimeout(() => this.#socket.resume(), slowTickMs);
+    this.#slowTimer = setTimeout(() => this.#socket.resume(), (count / this.#bytesPerSecond) * 1_000);
     return false;
   }
 
@@ -182,7 +188,7 @@ export class Connection {
       if (found < 0) return;
       usualGap = this.#gap + found - at;
       this.#gap = 0;
-      this.#options.onMessage?.(readSequence(bytes, found), readMicros(bytes, found));
+      this.#options.onMessage?.(readSequence(bytes, found), readMicros(bytes, found), receivedMicros);
       at = found + payloadBytes;
       if (at >= count) {
         this.#skip = at - count;

@@ -73,6 +73,12 @@ export function processMemory(roots: readonly number[]): ProcessMemory | undefin
   };
 }
 
+/** Whether a process handles SIGUSR2, which would end it otherwise. */
+export function handlesUsr2(pid: number): boolean {
+  const caught = /^SigCgt:\s+([0-9a-f]+)$/m.exec(readOrNothing(`/proc/${pid}/status`) ?? "")?.[1];
+  return caught !== undefined && (BigInt(`0x${caught}`) & (1n << 11n)) !== 0n;
+}
+
 /** The fields of /proc/PID/stat behind the name: state is number 0, the parent number 1. */
 function statFields(pid: number): string[] | undefined {
   const text = readOrNothing(`/proc/${pid}/stat`);

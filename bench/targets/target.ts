@@ -53,7 +53,7 @@ export interface Running {
   /** Collects garbage in its processes, so that memory is what is held. Absent where that cannot be asked for. */
   collectGarbage?(): Promise<void>;
   /** Where it answers a health check by HTTP; a workload may time that. */
-  healthUrl?: string;
+  healthUrl?: string | undefined;
   stop(): Promise<void>;
 }
 

@@ -1,0 +1,223 @@
+/* Load process: a share of a workload's readers and publishers. Told by asks; `Loads` is its other side.
+ *
+ *   configure ─► prepare (follows) ─► open (readers) ─► publishers ─► run, sampled meanwhile ─► check */
+
+import { serveAsks, type Progress } from "../asks.ts";
+import { Latency } from "../latency.ts";
+import { type Spent, startMeasuring } from "../measure.ts";
+import { CompletionsClient, CompletionsServer } from "./completions.ts";
+import { Crowd, type Faults, type Follows, type Tally } from "./crowd.ts";
+import type { Dialect, DialectRef, ReaderRequest } from "./dialect.ts";
+import { type Pace, Publishing } from "./publishing.ts";
+
+export interface LoadConfiguration {
+  dialect: DialectRef;
+  follows: Follows;
+  topicCount: number;
+  schedule: Uint32Array;
+  payloadBytes: number;
+  stream: ReaderRequest["stream"];
+  slowEvery: number | undefined;
+  localAddress: string | undefined;
+}
+
+/** What came about since the sample before, and in all. */
+export interface Sample {
+  /** Since the beginning. */
+  messages: number;
+  slowMessages: number;
+  published: number;
+  answered: number;
+  expected: number;
+  late: number;
+  /** Since the sample before; histograms, encoded. */
+  latency: string | undefined;
+  slowLatency: string | undefined;
+  answerLatency: string | undefined;
+  /** What this process spent since the sample before. */
+  spent: Spent;
+  /** What failed, once. */
+  failure: string | undefined;
+}
+
+let configuration: LoadConfiguration;
+let dialect: Dialect;
+let crowd: Crowd;
+let publishing: Publishing | undefined;
+let server: CompletionsServer | undefined;
+let client: CompletionsClient | undefined;
+let failure: string | undefined;
+let spent = startMeasuring();
+const latency = new Latency();
+const slowLatency = new Latency();
+
+const handlers = {
+  async configure(given: LoadConfiguration): Promise<void> {
+    configuration = given;
+    dialect = await loadDialect(given.dialect);
+    crowd = makeCrowd();
+  },
+
+  /** Readers of each topic in this process. */
+  audience(): Uint32Array {
+    return crowd.audience;
+  },
+
+  /** Of them, those that cannot be made slow. */
+  quickAudience(): Uint32Array {
+    return crowd.quickAudience;
+  },
+
+  /** Makes the follows of this process's readers. */
+  async prepare({ connections }: { connections: number }, progress: Progress): Promise<void> {
+    const { follow } = dialect;
+    if (follow === undefined) throw new Error("the dialect makes no follows");
+    const { first, offsets, topics } = configuration.follows;
+    const maker = makePublishing({ connections, firstConnection: 0, filler: "" });
+    await maker.connect();
+    let index = 0;
+    await maker.request({
+      count: topics.length,
+      inFlight: 512,
+      encode: (i, id) => {
+        while (offsets[index + 1]! <= i) index++;
+        return follow({ reader: first + index, topic: topics[i]!, id });
+      },
+      onProgress: progress,
+    });
+    maker.close();
+    throwFailure();
+  },
+
+  async open({ from }: { from: "live" | "resume" }, progress: Progress): Promise<Spent> {
+    const opening = startMeasuring();
+    await crowd.open({ from, onReady: progress });
+    return opening();
+  },
+
+  drop(): void {
+    crowd.drop();
+  },
+
+  setSlow({ bytesPerSecond }: { bytesPerSecond: number | undefined }): void {
+    crowd.setSlow(bytesPerSecond);
+  },
+
+  /** Makes this the process that publishes to readers. Answers the port on which the others tell of completions. */
+  async publishers(given: {
+    connections: number;
+    firstConnection: number;
+    filler: string;
+    audience: Uint32Array;
+    crowds: Uint32Array;
+  }): Promise<number> {
+    publishing = makePublishing(given);
+    await publishing.connect();
+    server = new CompletionsServer();
+    return await server.listen((sequence) => publishing?.onComplete(sequence));
+  },
+
+  async tellCompletions({ port }: { port: number }): Promise<void> {
+    client = await CompletionsClient.connect(port);
+  },
+
+  async run(pace: Pace): Promise<void> {
+    await publishing?.run(pace);
+    throwFailure();
+  },
+
+  sample(): Sample {
+    const sample: Sample = {
+      messages: crowd.messages,
+      slowMessages: crowd.slowMessages,
+      published: publishing?.published ?? 0,
+      answered: publishing?.answered ?? 0,
+      expected: publishing?.expected ?? 0,
+      late: publishing?.late ?? 0,
+      latency: latency.encode(),
+      slowLatency: slowLatency.encode(),
+      answerLatency: publishing?.answerLatency.encode(),
+      spent: spent(),
+      failure,
+    };
+    latency.reset();
+    slowLatency.reset();
+    publishing?.answerLatency.reset();
+    spent = startMeasuring();
+    return sample;
+  },
+
+  published(): Tally | undefined {
+    return publishing?.tally;
+  },
+
+  check(published: Tally): Faults {
+    throwFailure();
+    return crowd.check(published);
+  },
+
+  close(): void {
+    crowd.drop();
+    publishing?.close();
+    client?.close();
+    server?.close();
+  },
+};
+export type LoadHandlers = typeof handlers;
+
+serveAsks(handlers);
+
+async function loadDialect({ module, options }: DialectRef): Promise<Dialect> {
+  const ending = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  const url = new URL(`../${module}.${ending}`, import.meta.url);
+  const { createDialect } = (await import(url.href)) as { createDialect: (options: unknown) => Dialect };
+  return createDialect(options);
+}
+
+function makeCrowd(): Crowd {
+  const { follows, topicCount, schedule, payloadBytes, localAddress, stream, slowEvery } = configuration;
+  return new Crowd({
+    dialect,
+    follows,
+    topicCount,
+    schedule,
+    payloadBytes,
+    localAddress,
+    stream,
+    slowEvery,
+    onComplete: (sequence) => {
+      if (publishing === undefined) client?.tell(sequence);
+      else publishing.onComplete(sequence);
+    },
+    onMessage: (micros, isSlow) => (isSlow ? slowLatency : latency).recordMicros(micros),
+    onFailure: fail,
+  });
+}
+
+function makePublishing(given: {
+  connections: number;
+  firstConnection: number;
+  filler: string;
+  audience?: Uint32Array;
+  crowds?: Uint32Array;
+}): Publishing {
+  const { schedule, localAddress, topicCount } = configuration;
+  const nobody = new Uint32Array(topicCount);
+  return new Publishing({
+    audience: nobody,
+    crowds: nobody,
+    ...given,
+    dialect,
+    schedule,
+    localAddress,
+    onFailure: fail,
+  });
+}
+
+function fail(error: Error): void {
+  failure ??= error.message;
+}
+
+function throwFailure(): void {
+  if (failure !== undefined) throw new Error(failure);
+}

@@ -1,0 +1,455 @@
+/* Loads: the load processes of a workload, as one: readers shared out among them, one that publishes to them.
+ *
+ *     Loads ─┬─ load process 0   readers 0 … n/k, publishers       told which messages are complete
+ *            ├─ load process 1   readers n/k … 2n/k   ──tells──┘
+ *            └─ …
+ *
+ * As many as the load has cores, and as many as the open files that a process may have ask for. */
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { Child } from "../children.ts";
+import { Latency } from "../latency.ts";
+import { openFileLimit } from "../machine.ts";
+import { type Spent, cpuShare } from "../measure.ts";
+import type { Follows, Tally } from "../load/crowd.ts";
+import type { DialectRef, ReaderRequest } from "../load/dialect.ts";
+import type { LoadHandlers, Sample } from "../load/load-process.ts";
+import type { Pace } from "../load/publishing.ts";
+import { makeFiller } from "../load/stamp.ts";
+import type { LoadResult, Series } from "../report/result.ts";
+import type { Run } from "../run.ts";
+import { splitFollows } from "./follows.ts";
+
+export interface LoadsOptions {
+  run: Run;
+  dialect: DialectRef;
+  /** Load processes; as many as it takes by default. */
+  processes?: number | undefined;
+  follows: Follows;
+  topicCount: number;
+  /** The topic of each message in turn: `schedule[sequence % schedule.length]`. */
+  schedule: Uint32Array;
+  payloadBytes: number;
+  /** What stands behind the stamp before it is filled up. */
+  fillerHead?: string;
+  stream?: ReaderRequest["stream"];
+  /** Connections that publish. @default 1 */
+  publishers?: number;
+  /** Every process publishes, so many connections in all; for what has no readers. */
+  allPublish?: boolean;
+  /** Every so-manieth reader can be made slow. */
+  slowEvery?: number;
+}
+
+/** What happened in a run, over all processes. */
+export interface Outcome {
+  seconds: number;
+  deliveries: number;
+  publishes: number;
+  answers: number;
+  /** Messages that left late. */
+  late: number;
+  latency: Latency;
+  /** Of readers that can be slow. */
+  slowLatency: Latency;
+  answerLatency: Latency;
+  series: Series;
+  load: LoadResult;
+}
+
+export interface Watching {
+  /** Between two samples, in ms. */
+  everyMs: number;
+  /** Told each interval's figures. */
+  onInterval: (interval: Interval) => void;
+  /** The target's memory now, for the series. */
+  rssBytes?: (() => number | undefined) | undefined;
+}
+
+export interface Interval {
+  seconds: number;
+  deliveriesPerSecond: number;
+  publishesPerSecond: number;
+  p99: number;
+  /** The busiest load process's. */
+  loadShare: number;
+}
+
+/** Files that a load process has open beside its sockets. */
+const otherFiles = 256;
+/** Past so many readers in all one source address has too few ports. */
+const readersPerAddress = 20_000;
+const mostByDefault = 4;
+/** No message for so long: some are missing. */
+const stallMs = 30_000;
+const drainPollMs = 5;
+/** Nothing comes any more for so long, and someone lacks something: it is missing. */
+const settleMs = 5_000;
+const settlePollMs = 100;
+/** A load that spends so much of what it has is taken to be what limited. */
+const limitingShare = 0.9;
+
+type LoadProcess = Child<LoadHandlers>;
+
+export class Loads {
+  readonly readers: number;
+  readonly #options: LoadsOptions;
+  readonly #children: LoadProcess[];
+  #audience: Uint32Array = new Uint32Array();
+
+  private constructor(options: LoadsOptions, children: LoadProcess[]) {
+    this.#options = options;
+    this.#children = children;
+    this.readers = options.follows.offsets.length - 1;
+  }
+
+  /** Starts the processes; nobody connects yet. */
+  static async start(options: LoadsOptions): Promise<Loads> {
+    const { run, follows, dialect, topicCount, schedule, payloadBytes, stream, slowEvery } = options;
+    const readers = follows.offsets.length - 1;
+    const count = options.processes ?? processesFor(readers, run.pinning?.load.length);
+    const children = Array.from({ length: count }, () => run.startLoad<LoadHandlers>("load-process"));
+    const loads = new Loads(options, children);
+    const shares = splitFollows(follows, count);
+    await Promise.all(
+      children.map((child, i) =>
+        child.ask("configure", {
+          dialect,
+          follows: shares[i]!,
+          topicCount,
+          schedule,
+          payloadBytes,
+          stream,
+          slowEvery,
+          localAddress: localAddressOf(i, readers),
+        }),
+      ),
+    );
+    return loads;
+  }
+
+  get processes(): number {
+    return this.#children.length;
+  }
+
+  /** How many follows there are. */
+  get follows(): number {
+    return this.#options.follows.topics.length;
+  }
+
+  /** Makes all follows. */
+  async prepare(onProgress: (done: number) => void): Promise<void> {
+    await this.#all("prepare", { connections: 1 }, onProgress);
+  }
+
+  /** Connects all readers. Answers what each process spent on it. */
+  open(from: "live" | "resume", onProgress: (done: number) => void): Promise<Spent[]> {
+    return this.#all("open", { from }, onProgress);
+  }
+
+  async drop(): Promise<void> {
+    await this.#all("drop", undefined);
+  }
+
+  /** Those that can be slow read so many bytes a second, or as they come. */
+  async setSlow(bytesPerSecond: number | undefined): Promise<void> {
+    await this.#all("setSlow", { bytesPerSecond });
+  }
+
+  /** Connects who publishes. */
+  async openPublishers(): Promise<void> {
+    const { payloadBytes, fillerHead = "", publishers = 1, allPublish = false, topicCount } = this.#options;
+    const audiences = await this.#all("audience", undefined);
+    const quick = sumOf(await this.#all("quickAudience", undefined), topicCount);
+    this.#audience = sumOf(audiences, topicCount);
+    const crowds = sumOf(
+      audiences.map((audience) => audience.map((count) => Math.min(1, count))),
+      topicCount,
+    );
+    const publishing = allPublish ? this.#children : this.#children.slice(0, 1);
+    const filler = makeFiller(payloadBytes, fillerHead);
+    const ports = await Promise.all(
+      publishing.map((child, i) => {
+        const firstConnection = Math.floor((publishers * i) / publishing.length);
+        const connections = Math.floor((publishers * (i + 1)) / publishing.length) - firstConnection;
+        return child.ask("publishers", {
+          connections: Math.max(1, connections),
+          firstConnection,
+          filler,
+          audience: quick,
+          crowds,
+        });
+      }),
+    );
+    if (allPublish) return;
+    const [port] = ports;
+    await Promise.all(this.#children.slice(1).map((child) => child.ask("tellCompletions", { port: port! })));
+  }
+
+  /** Readers of each topic. */
+  get audience(): Uint32Array {
+    return this.#audience;
+  }
+
+  /** Publishes at a pace until its time is over and all that was published has arrived at all readers that are not slow. */
+  async run(pace: Pace, watching?: Watching): Promise<Outcome> {
+    const first = await this.#totals(); // what came before is not counted
+    const outcome = new OutcomeBuilder(first, this.#options.run.pinning?.load.length);
+    const startMs = performance.now();
+    let isOver = false;
+    const publishing = this.#options.allPublish === true ? this.#children : this.#children.slice(0, 1);
+    const running = Promise.all(publishing.map((child) => child.ask("run", pace))).finally(() => {
+      isOver = true;
+    });
+    running.catch(() => {}); // thrown below
+    let last = first;
+    let changedMs = startMs;
+    const look = async (): Promise<void> => {
+      const samples = await this.#sample();
+      const totals = totalsOf(samples);
+      if (totals.quick !== last.quick || totals.answered !== last.answered) changedMs = performance.now();
+      const atSeconds = (performance.now() - startMs) / 1_000;
+      const interval = outcome.add(samples, { atSeconds, totals, rssBytes: watching?.rssBytes?.() });
+      last = totals;
+      if (interval !== undefined) watching?.onInterval(interval);
+      if (performance.now() - changedMs > stallMs) throw new Error(stalled(totals));
+    };
+    const everyMs = watching?.everyMs ?? 1_000;
+    while (!isOver) {
+      await Promise.race([sleep(everyMs, undefined, { signal: this.#options.run.signal }), running]);
+      if (!isOver) await look();
+    }
+    await running;
+    let endMs = performance.now();
+    // Answers of all that was published, or its arrival.
+    await look();
+    while (last.quick < last.expected) {
+      await sleep(drainPollMs);
+      endMs = performance.now();
+      await look();
+    }
+    return outcome.build((endMs - startMs) / 1_000);
+  }
+
+  /** Waits until each reader, slow ones too, has got what it should have. @throws that one has not */
+  async check(): Promise<void> {
+    const publishers = this.#options.allPublish === true ? this.#children : this.#children.slice(0, 1);
+    const tallies = await Promise.all(publishers.map((child) => child.ask("published", undefined)));
+    const published = tallies.find((tally): tally is Tally => tally !== undefined);
+    if (published === undefined || this.#options.allPublish === true) return;
+    for (let stillMs = 0, before = -1; ;) {
+      const faults = await this.#all("check", published);
+      const faulty = faults.reduce((sum, { readers }) => sum + readers, 0);
+      if (faulty === 0) return;
+      const { messages } = await this.#totals();
+      if (messages !== before) stillMs = 0;
+      before = messages;
+      if (stillMs >= settleMs) {
+        const first = faults.find((each) => each.first !== undefined)?.first;
+        throw new Error(`${faulty} readers did not get each message once: ${first}`);
+      }
+      await sleep(settlePollMs);
+      stillMs += settlePollMs;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#all("close", undefined);
+    await Promise.all(this.#children.map((child) => child.end()));
+  }
+
+  #sample(): Promise<Sample[]> {
+    return this.#all("sample", undefined);
+  }
+
+  async #totals(): Promise<Totals> {
+    return totalsOf(await this.#sample());
+  }
+
+  /** Asks all processes the same; `onProgress` is told the sum of theirs. */
+  async #all<K extends keyof LoadHandlers & string>(
+    name: K,
+    argument: Parameters<LoadHandlers[K]>[0],
+    onProgress?: (done: number) => void,
+  ): Promise<Awaited<ReturnType<LoadHandlers[K]>>[]> {
+    const done = this.#children.map(() => 0);
+    return await Promise.all(
+      this.#children.map((child, i) =>
+        child.ask(
+          name,
+          argument,
+          onProgress &&
+            ((now) => {
+              done[i] = now;
+              onProgress(done.reduce((sum, each) => sum + each, 0));
+            }),
+        ),
+      ),
+    );
+  }
+}
+
+interface Totals {
+  messages: number;
+  /** Messages of readers that cannot be slow. */
+  quick: number;
+  published: number;
+  answered: number;
+  expected: number;
+  late: number;
+}
+
+function totalsOf(samples: readonly Sample[]): Totals {
+  const failure = samples.find((sample) => sample.failure !== undefined)?.failure;
+  if (failure !== undefined) throw new Error(failure);
+  const sum = (of: (sample: Sample) => number): number =>
+    samples.reduce((total, sample) => total + of(sample), 0);
+  return {
+    messages: sum((sample) => sample.messages),
+    quick: sum((sample) => sample.messages - sample.slowMessages),
+    published: sum((sample) => sample.published),
+    answered: sum((sample) => sample.answered),
+    expected: sum((sample) => sample.expected),
+    late: sum((sample) => sample.late),
+  };
+}
+
+type Arrays = Required<Record<keyof Series, number[]>>;
+
+/** Gathers samples into an outcome. */
+class OutcomeBuilder {
+  readonly #first: Totals;
+  readonly #loadCores: number | undefined;
+  readonly #latency = new Latency();
+  readonly #slowLatency = new Latency();
+  readonly #answerLatency = new Latency();
+  readonly #series: Arrays = {
+    at: [],
+    deliveriesPerSecond: [],
+    publishesPerSecond: [],
+    p50: [],
+    p99: [],
+    rssBytes: [],
+  };
+  #spent: Spent[] = [];
+  /** Of the interval at hand: what was before it, what has come since. */
+  #before: { atSeconds: number; totals: Totals };
+  #pending = new Latency();
+  #last: Totals;
+
+  constructor(first: Totals, loadCores: number | undefined) {
+    this.#first = first;
+    this.#last = first;
+    this.#before = { atSeconds: 0, totals: first };
+    this.#loadCores = loadCores;
+  }
+
+  /** Answers the interval that this sample completes; none when it is too short to say much, and then it is joined to the next. */
+  add(
+    samples: readonly Sample[],
+    { atSeconds, totals, rssBytes }: { atSeconds: number; totals: Totals; rssBytes: number | undefined },
+  ): Interval | undefined {
+    this.#last = totals;
+    this.#spent = samples.map(({ spent }, i) => addSpent(this.#spent[i], spent));
+    const latency = merged(samples.map((sample) => sample.latency));
+    const answers = merged(samples.map((sample) => sample.answerLatency));
+    this.#latency.add(latency);
+    this.#answerLatency.add(answers);
+    this.#slowLatency.add(merged(samples.map((sample) => sample.slowLatency)));
+    this.#pending.add(totals.expected > 0 ? latency : answers);
+    const { atSeconds: beforeSeconds, totals: before } = this.#before;
+    const seconds = atSeconds - beforeSeconds;
+    if (seconds < shortestIntervalSeconds) return undefined;
+    const interval: Interval = {
+      seconds,
+      deliveriesPerSecond: Math.round((totals.messages - before.messages) / seconds),
+      publishesPerSecond: Math.round((totals.published - before.published) / seconds),
+      p99: round(this.#pending.percentile(99)),
+      loadShare: Math.max(...samples.map((sample) => cpuShare(sample.spent))),
+    };
+    this.#series.at.push(round(atSeconds));
+    this.#series.deliveriesPerSecond.push(interval.deliveriesPerSecond);
+    this.#series.publishesPerSecond.push(interval.publishesPerSecond);
+    this.#series.p50.push(round(this.#pending.percentile(50)));
+    this.#series.p99.push(interval.p99);
+    if (rssBytes !== undefined) this.#series.rssBytes.push(rssBytes);
+    this.#pending.reset();
+    this.#before = { atSeconds, totals };
+    return interval;
+  }
+
+  build(seconds: number): Outcome {
+    const { rssBytes, ...series } = this.#series;
+    return {
+      seconds,
+      deliveries: this.#last.messages - this.#first.messages,
+      publishes: this.#last.published - this.#first.published,
+      answers: this.#last.answered - this.#first.answered,
+      late: this.#last.late - this.#first.late,
+      latency: this.#latency,
+      slowLatency: this.#slowLatency,
+      answerLatency: this.#answerLatency,
+      series: rssBytes.length === series.at.length ? { ...series, rssBytes } : series,
+      load: loadResult(this.#spent, this.#loadCores),
+    };
+  }
+}
+
+const shortestIntervalSeconds = 0.05;
+
+/** What the load processes spent, judged. `cores` is how many they had to share. */
+export function loadResult(spent: readonly Spent[], cores: number | undefined): LoadResult {
+  const shares = spent.map(cpuShare);
+  const busiest = Math.max(0, ...shares);
+  const together = shares.reduce((sum, share) => sum + share, 0);
+  return {
+    processes: spent.length,
+    cpuShare: round(busiest),
+    isBottleneck:
+      busiest >= limitingShare ||
+      (cores !== undefined && together >= limitingShare * Math.min(cores, spent.length)),
+  };
+}
+
+function addSpent(a: Spent | undefined, b: Spent): Spent {
+  if (a === undefined) return b;
+  return {
+    seconds: a.seconds + b.seconds,
+    userSeconds: a.userSeconds + b.userSeconds,
+    systemSeconds: a.systemSeconds + b.systemSeconds,
+  };
+}
+
+function merged(encoded: readonly (string | undefined)[]): Latency {
+  const latency = new Latency();
+  for (const text of encoded) if (text !== undefined) latency.add(Latency.decode(text));
+  return latency;
+}
+
+function sumOf(arrays: readonly Uint32Array[], length: number): Uint32Array {
+  const sum = new Uint32Array(length);
+  for (const array of arrays) for (let i = 0; i < length; i++) sum[i]! += array[i]!;
+  return sum;
+}
+
+/** So many that neither cores nor open files limit. */
+function processesFor(readers: number, loadCores: number | undefined): number {
+  const byFiles = Math.ceil(readers / Math.max(1, openFileLimit() - otherFiles));
+  const byCores = Math.min(mostByDefault, loadCores ?? 1);
+  return Math.max(1, byFiles, Math.min(byCores, readers));
+}
+
+/** Ports of one source address end near 28,000: a larger crowd comes from several of the loopback's. */
+function localAddressOf(index: number, readers: number): string | undefined {
+  if (readers <= readersPerAddress || process.platform !== "linux") return undefined;
+  return `127.0.0.${(index % 250) + 2}`;
+}
+
+function stalled({ quick, expected, published, answered }: Totals): string {
+  return `nothing has come for ${stallMs / 1_000} s: of ${expected} deliveries ${quick} arrived, of ${published} publishes ${answered} were answered`;
+}
+
+function round(value: number): number {
+  return Math.round(value * 1_000) / 1_000;
+}

@@ -1,0 +1,160 @@
+/* One round, measured: the load's figures beside what the target's processes spent meanwhile, as a row. */
+
+import { LiveLine, rate } from "../live.ts";
+import type { Latency } from "../latency.ts";
+import type { Pace } from "../load/publishing.ts";
+import type { Cpu, LatencyResult, Row } from "../report/result.ts";
+import { processMemory, processTimes } from "../targets/processes.ts";
+import { type Health, type Running, targetName } from "../targets/target.ts";
+import { HealthProbe } from "./health-probe.ts";
+import type { Loads, Outcome } from "./loads.ts";
+import type { Site } from "./workload.ts";
+
+export interface RoundOptions {
+  site: Site;
+  loads: Loads;
+  workload: string;
+  name: string;
+  parameters: Row["parameters"];
+  pace: Pace;
+  /** Before it, at the same pace, uncounted; compiles what is hot. */
+  warmUpSeconds: number;
+  /** What a unit of work is. @default "delivery" */
+  per?: "delivery" | "publish";
+  /** The readers are not all to be compared with what was published yet: some are slow. */
+  skipsCheck?: boolean;
+}
+
+const sampleEveryMs = 500;
+
+export async function measureRound(options: RoundOptions): Promise<Row> {
+  const { site, loads, workload, name, parameters, pace, warmUpSeconds, per = "delivery" } = options;
+  const { target, running } = site;
+  const title = `${workload}: ${name} (${target.name})`;
+  if (warmUpSeconds > 0) await loads.run({ ...pace, seconds: warmUpSeconds });
+  const server = await ServerWatch.begin(running);
+  const line = new LiveLine(title);
+  let outcome: Outcome;
+  try {
+    outcome = await loads.run(pace, {
+      everyMs: Math.min(sampleEveryMs, (pace.seconds * 1_000) / 4),
+      rssBytes: () => processMemory(running.pids())?.rssBytes,
+      onInterval: (interval) => {
+        const { deliveriesPerSecond, publishesPerSecond, p99, loadShare } = interval;
+        const done =
+          per === "delivery"
+            ? `${rate(deliveriesPerSecond)} deliveries`
+            : `${rate(publishesPerSecond)} publishes`;
+        line.update(`${done}, p99 ${p99.toFixed(1)} ms, load ${percent(loadShare)}`);
+      },
+    });
+  } catch (error) {
+    line.end("failed");
+    throw new Error(`${title}: ${(error as Error).message}`, { cause: error });
+  }
+  const seen = await server.end();
+  const work = per === "delivery" ? outcome.deliveries : outcome.publishes;
+  line.end(`${rate(work / outcome.seconds)} in ${outcome.seconds.toFixed(1)} s`);
+  if (options.skipsCheck !== true) await loads.check();
+
+  const { seconds, latency, answerLatency, series, load } = outcome;
+  const row: Row = {
+    workload,
+    name,
+    target: targetName(target),
+    parameters,
+    seconds,
+    latency: latencyResult(per === "delivery" ? latency : answerLatency, pace.kind === "paced"),
+    series,
+    load,
+    notes: notesOf(outcome, seen.notes),
+  };
+  if (per === "delivery") row.deliveries = outcome.deliveries;
+  row.publishes = outcome.publishes;
+  const cpu = cpuOf(seen, work);
+  if (cpu !== undefined) row.cpu = cpu;
+  if (seen.rssBytes !== undefined) row.memory = { rssBytes: seen.rssBytes };
+  if (seen.loopDelay !== undefined) row.loopDelay = seen.loopDelay;
+  return row;
+}
+
+interface Seen {
+  seconds: number;
+  userSeconds?: number;
+  systemSeconds?: number;
+  rssBytes?: number;
+  loopDelay?: { p50: number; p99: number; max: number };
+  notes: string[];
+}
+
+/** What the target spends, seen from outside, or by its own account where its processes are elsewhere. */
+export class ServerWatch {
+  readonly #running: Running;
+  readonly #probe: HealthProbe | undefined;
+  readonly #startMs = performance.now();
+  readonly #times: ReturnType<typeof processTimes>;
+  readonly #health: Health | undefined;
+
+  private constructor(running: Running, health: Health | undefined) {
+    this.#running = running;
+    this.#health = health;
+    this.#probe = running.healthUrl === undefined ? undefined : new HealthProbe(running.healthUrl);
+    this.#times = processTimes(running.pids());
+  }
+
+  static async begin(running: Running): Promise<ServerWatch> {
+    // Asked before the clock starts, since being asked costs the target something; it also begins its loop delays anew.
+    return new ServerWatch(running, await running.health?.());
+  }
+
+  async end(): Promise<Seen> {
+    const times = processTimes(this.#running.pids());
+    const seconds = (performance.now() - this.#startMs) / 1_000;
+    const memory = processMemory(this.#running.pids());
+    const probed = this.#probe?.end();
+    const health = await this.#running.health?.();
+    const notes = probed === undefined ? [] : [probed];
+    const seen: Seen = { seconds, notes };
+    const [before, after] = this.#times === undefined ? [this.#health, health] : [this.#times, times];
+    if (before?.userSeconds !== undefined && after?.userSeconds !== undefined)
+      seen.userSeconds = after.userSeconds - before.userSeconds;
+    if (before?.systemSeconds !== undefined && after?.systemSeconds !== undefined)
+      seen.systemSeconds = after.systemSeconds - before.systemSeconds;
+    const rssBytes = memory?.rssBytes ?? health?.rssBytes;
+    if (rssBytes !== undefined) seen.rssBytes = rssBytes;
+    if (health?.loopDelay !== undefined) seen.loopDelay = health.loopDelay;
+    return seen;
+  }
+}
+
+/** CPU for each unit of work; undefined where it could not be seen. */
+export function cpuOf({ seconds, userSeconds, systemSeconds }: Seen, work: number): Cpu | undefined {
+  if (userSeconds === undefined || systemSeconds === undefined || work === 0) return undefined;
+  return {
+    userUs: (userSeconds * 1e6) / work,
+    systemUs: (systemSeconds * 1e6) / work,
+    share: (userSeconds + systemSeconds) / seconds,
+  };
+}
+
+export function latencyResult(latency: Latency, corrected: boolean): LatencyResult {
+  return {
+    p50: latency.percentile(50),
+    p90: latency.percentile(90),
+    p99: latency.percentile(99),
+    p999: latency.percentile(99.9),
+    max: latency.maxMs,
+    count: latency.count,
+    corrected,
+    curve: latency.curve,
+  };
+}
+
+function notesOf({ late }: Outcome, notes: readonly string[]): string[] {
+  if (late === 0) return [...notes];
+  return [...notes, `${late.toLocaleString("en")} posts left late; their wait counts.`];
+}
+
+function percent(share: number): string {
+  return `${Math.round(share * 100)} %`;
+}
