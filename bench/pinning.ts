@@ -23,9 +23,11 @@ export function choosePinning(): Pinning | undefined {
 /** A sentence for a result's notes. */
 export function describePinning(pinning: Pinning | undefined): string {
   if (pinning === undefined) return "Server and load shared all cores.";
-  const named = (cores: readonly number[]): string =>
-    cores.length === 1 ? `core ${cores[0]}` : `cores ${cores.join(", ")}`;
   return `The server had ${named(pinning.server)}, the load ${named(pinning.load)} (taskset).`;
+}
+
+function named(cores: readonly number[]): string {
+  return cores.length === 1 ? `core ${cores[0]}` : `cores ${cores.join(", ")}`;
 }
 
 /** Cores that this process may use, by /proc; none where that is not told. */

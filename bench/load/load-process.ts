@@ -70,8 +70,7 @@ const handlers = {
 
   /** Makes the follows of this process's readers. */
   async prepare({ connections }: { connections: number }, progress: Progress): Promise<void> {
-    const { follow } = dialect;
-    if (follow === undefined) throw new Error("the dialect makes no follows");
+    if (dialect.follow === undefined) throw new Error("the dialect makes no follows");
     const { first, offsets, topics } = configuration.follows;
     const maker = makePublishing({ connections, firstConnection: 0, filler: "" });
     await maker.connect();
@@ -81,7 +80,7 @@ const handlers = {
       inFlight: 512,
       encode: (i, id) => {
         while (offsets[index + 1]! <= i) index++;
-        return follow({ reader: first + index, topic: topics[i]!, id });
+        return dialect.follow!({ reader: first + index, topic: topics[i]!, id });
       },
       onProgress: progress,
     });

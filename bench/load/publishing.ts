@@ -145,12 +145,14 @@ export class Publishing {
 
   #runClosed(inFlight: number): void {
     const fill = (): void => {
-      const isOver = nowMicros() >= this.#endMicros;
-      while (!isOver && this.#inFlight < inFlight) {
+      if (this.#isOver()) {
+        if (this.#inFlight === 0) this.#finish();
+        return;
+      }
+      while (this.#inFlight < inFlight) {
         this.#inFlight++;
         this.#publish(nowMicros());
       }
-      if (isOver && this.#inFlight === 0) this.#finish();
     };
     this.#onChange = fill;
     fill();
@@ -180,16 +182,20 @@ export class Publishing {
     let busy = this.#publishers.length;
     for (const publisher of this.#publishers) {
       const fill = (): void => {
-        const isOver = nowMicros() >= this.#endMicros;
-        publisher.connection.gather();
-        while (!isOver && publisher.unanswered < inFlight) this.#publish(nowMicros(), publisher);
-        if (!isOver || publisher.unanswered > 0) return;
-        publisher.onAnswer = undefined;
-        if (--busy === 0) this.#finish();
+        if (!this.#isOver()) {
+          while (publisher.unanswered < inFlight) this.#publish(nowMicros(), publisher);
+        } else if (publisher.unanswered === 0) {
+          publisher.onAnswer = undefined;
+          if (--busy === 0) this.#finish();
+        }
       };
       publisher.onAnswer = fill;
       fill();
     }
+  }
+
+  #isOver(): boolean {
+    return nowMicros() >= this.#endMicros;
   }
 
   #publish(stampMicros: number, chosen?: Publisher): void {

@@ -20,7 +20,8 @@ export interface ExternalOptions {
   token: string | undefined;
 }
 
-const loopbackHosts = ["127.0.0.1", "localhost", "::1"];
+const findTimeoutMs = 10_000;
+const loopbackHosts = new Set(["127.0.0.1", "localhost", "::1"]);
 
 export class External implements Target {
   readonly name = "whalesong";
@@ -28,10 +29,24 @@ export class External implements Target {
   readonly abilities = whalesongAbilities;
   readonly #options: ExternalOptions;
 
-  /** @param version as the broker says, "" where it does not */
+  /** @param version as the broker says; "" where it does not */
   constructor(options: ExternalOptions, version = "") {
     this.#options = options;
     this.version = version;
+  }
+
+  /** Looks whether a broker is there. @throws that none is */
+  static async find(options: ExternalOptions): Promise<External> {
+    const address = new URL("/healthz", options.url.replace(/^ws/, "http"));
+    try {
+      const response = await fetch(address, { signal: AbortSignal.timeout(findTimeoutMs) });
+      if (!response.ok) throw new Error(`it answered ${response.status} to GET ${address.pathname}`);
+      const { version } = (await response.json()) as { version?: string };
+      return new External(options, version);
+    } catch (cause) {
+      const { message } = ((cause as Error).cause ?? cause) as Error;
+      throw new Error(`no Whalesong broker at ${options.url}: ${message}`, { cause });
+    }
   }
 
   async start(): Promise<Running> {
@@ -48,7 +63,7 @@ class RunningExternal implements Running {
   constructor(options: ExternalOptions) {
     this.#options = options;
     const { host, port, tls } = addressOf(options.url);
-    this.#pids = loopbackHosts.includes(host) ? listenersOf(port) : [];
+    this.#pids = loopbackHosts.has(host) ? listenersOf(port) : [];
     if (tls !== true) this.healthUrl = new URL("/healthz", options.url.replace(/^ws/, "http")).href;
   }
 

@@ -197,10 +197,10 @@ export class Loads {
     const first = await this.#totals(); // what came before is not counted
     const outcome = new OutcomeBuilder(first, this.#options.run.pinning?.load.length);
     const startMs = performance.now();
-    let isOver = false;
+    const state = { isOver: false };
     const publishing = this.#options.allPublish === true ? this.#children : this.#children.slice(0, 1);
     const running = Promise.all(publishing.map((child) => child.ask("run", pace))).finally(() => {
-      isOver = true;
+      state.isOver = true;
     });
     running.catch(() => {}); // thrown below
     let last = first;
@@ -216,9 +216,9 @@ export class Loads {
       if (performance.now() - changedMs > stallMs) throw new Error(stalled(totals));
     };
     const everyMs = watching?.everyMs ?? 1_000;
-    while (!isOver) {
+    while (!state.isOver) {
       await Promise.race([sleep(everyMs, undefined, { signal: this.#options.run.signal }), running]);
-      if (!isOver) await look();
+      if (!state.isOver) await look();
     }
     await running;
     let endMs = performance.now();
@@ -268,7 +268,7 @@ export class Loads {
   }
 
   /** Asks all processes the same; `onProgress` is told the sum of theirs. */
-  async #all<K extends keyof LoadHandlers & string>(
+  async #all<K extends keyof LoadHandlers>(
     name: K,
     argument: Parameters<LoadHandlers[K]>[0],
     onProgress?: (done: number) => void,

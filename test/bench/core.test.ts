@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 import { test } from "tap";
 
-import type { Report } from "../../bench/report.ts";
+import type { Report } from "../../bench/core/report.ts";
 
 const main = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
 

@@ -1,7 +1,7 @@
 /* Report: what a run measured, as a table of Markdown that reads well in a terminal too, and as JSON. */
 
-import type { Figure } from "./figure.ts";
-import type { Machine } from "./machine.ts";
+import type { Figure } from "../figure.ts";
+import type { Machine } from "../machine.ts";
 
 export interface Report {
   /** The command that measures it again. */

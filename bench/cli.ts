@@ -1,0 +1,44 @@
+/* The load harness as a command: `npm run bench -- WORKLOAD`, or `whalesong bench WORKLOAD`.
+ *
+ *   workload ──rounds──> rows ──> one table; JSON and a page with plots where asked for
+ *
+ * The broker and every load run in processes of their own. Progress goes to standard error, the table to standard output. */
+
+import { Command } from "commander";
+
+import { shoalCommand } from "./commands/shoal.ts";
+import { whaleCommand } from "./commands/whale.ts";
+import { Interrupted, note } from "./commands/with-run.ts";
+import { registerWorkload } from "./commands/workload-command.ts";
+import { registerCore } from "./core/command.ts";
+
+/** Runs one command line. @param caller what was typed before `args`: "npm run bench --" */
+export async function runBench(args: readonly string[], caller: string): Promise<void> {
+  const invocation = `${caller} ${withoutSecrets(args).join(" ")}`;
+  const program = new Command(caller.replace(/ --$/, ""))
+    .description(
+      "Measures whalesong, or a broker that runs already. Broker and loads run in processes of their own.",
+    )
+    .showHelpAfterError("(--help, or WORKLOAD --help, says more)")
+    .addHelpText(
+      "after",
+      "\nIn a checkout run `npm run build` first, so that what is measured is what is shipped.",
+    );
+  registerWorkload(program, whaleCommand, invocation);
+  registerWorkload(program, shoalCommand, invocation);
+  registerCore(program, invocation);
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    note(`bench: ${(error as Error).message}`);
+    process.exitCode = error instanceof Interrupted ? 130 : 1;
+  }
+}
+
+/** A result is kept and shown: the token that was typed is not. */
+function withoutSecrets(args: readonly string[]): string[] {
+  return args.map((arg, i) => {
+    if (args[i - 1] === "--token") return "…";
+    return arg.startsWith("--token=") ? "--token=…" : arg;
+  });
+}
