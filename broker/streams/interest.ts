@@ -2,7 +2,8 @@
  *
  * Topics and subscriptions are nodes of one graph (links.ts). A home subscription is linked to the author node of each
  * user its reader follows, and to the reader's own; the others to one node. Connecting and disconnecting costs what one
- * follows, however many others follow the same. */
+ * follows, however many others follow the same. A home is also linked to a node of its reader's homes, which is never
+ * walked for an entry: a follow made meanwhile finds them there. */
 
 import type { Entry, Offset, PostEntry, State, UserNo } from "../state/index.ts";
 import { unpackContent } from "../state/index.ts";
@@ -11,17 +12,23 @@ import { Links, type Node } from "./links.ts";
 import type { Subscription } from "./subscription.ts";
 
 export class Interest {
-  readonly #links = new Links();
+  readonly #links: Links;
   readonly #subscriptions: (Subscription | undefined)[] = [];
-  /** By user number: the node of what they author, or 0. */
+  /** By user number: the node of what they author, which stays, or 0, */
   #authors = new Uint32Array(1024);
+  /** and the node of the homes they read, or 0. */
+  #homes = new Uint32Array(1024);
   readonly #mentions = new Map<UserNo, Node>();
   readonly #tags = new Map<string, Node>();
   readonly #threads = new Map<Offset, Node>();
-  readonly #firehose: Node = this.#links.create();
-  readonly #homes = new Map<UserNo, Set<Subscription>>();
+  readonly #firehose: Node;
   /** Topics whose last subscription went, not yet given back. */
   #emptied: (() => void)[] = [];
+
+  constructor(links = new Links()) {
+    this.#links = links;
+    this.#firehose = links.create();
+  }
 
   /** Links a subscription to its topics. `following` is whom a home's reader follows. Does nothing to one that is linked. */
   attach(subscription: Subscription, following: UserNo[]): void {
@@ -32,11 +39,9 @@ export class Interest {
     const { stream } = subscription;
     switch (stream.kind) {
       case "home": {
+        this.#links.link(this.#home(stream.reader), node);
         this.#links.link(this.#author(stream.reader), node);
         for (const author of following) this.#links.link(this.#author(author), node);
-        const homes = this.#homes.get(stream.reader);
-        if (homes === undefined) this.#homes.set(stream.reader, new Set([subscription]));
-        else homes.add(subscription);
         break;
       }
       case "mentions":
@@ -64,9 +69,10 @@ export class Interest {
     this.#subscriptions[node] = undefined;
     subscription.node = 0;
     if (stream.kind === "home") {
-      const homes = this.#homes.get(stream.reader);
-      homes?.delete(subscription);
-      if (homes?.size === 0) this.#homes.delete(stream.reader);
+      const home = this.#homes[stream.reader]!;
+      if (this.#links.degree(home) > 0) return;
+      this.#links.release(home);
+      this.#homes[stream.reader] = 0;
     } else if (stream.kind === "mentions")
       this.#emptied.push(() => this.#drop(this.#mentions, stream.reader));
     else if (stream.kind === "tag") this.#emptied.push(() => this.#drop(this.#tags, stream.tag));
@@ -81,17 +87,20 @@ export class Interest {
 
   /** `reader` follows `author` from now on; said twice it changes nothing. */
   follow(reader: UserNo, author: UserNo): void {
-    for (const subscription of this.#homes.get(reader) ?? []) {
+    const home = this.#homes[reader] ?? 0;
+    for (let i = this.#links.degree(home) - 1; i >= 0; i--) {
+      const node = this.#links.peer(home, i);
       const authorNode = this.#author(author);
-      if (this.#links.find(subscription.node, authorNode) < 0)
-        this.#links.link(authorNode, subscription.node);
+      if (this.#links.find(node, authorNode) < 0) this.#links.link(authorNode, node);
     }
   }
 
   unfollow(reader: UserNo, author: UserNo): void {
-    for (const subscription of this.#homes.get(reader) ?? []) {
-      const index = this.#links.find(subscription.node, this.#author(author));
-      if (index >= 0) this.#links.cut(subscription.node, index);
+    const home = this.#homes[reader] ?? 0;
+    for (let i = this.#links.degree(home) - 1; i >= 0; i--) {
+      const node = this.#links.peer(home, i);
+      const index = this.#links.find(node, this.#author(author));
+      if (index >= 0) this.#links.cut(node, index);
     }
   }
 
@@ -127,16 +136,17 @@ export class Interest {
 
   /** Bytes the graph holds. */
   get bytes(): number {
-    return this.#links.bytes + this.#authors.byteLength;
+    return this.#links.bytes + this.#authors.byteLength + this.#homes.byteLength;
   }
 
   #author(user: UserNo): Node {
-    if (user >= this.#authors.length) {
-      const larger = new Uint32Array(Math.max(user + 1, this.#authors.length * 2));
-      larger.set(this.#authors);
-      this.#authors = larger;
-    }
+    if (user >= this.#authors.length) this.#authors = withRoomFor(this.#authors, user);
     return (this.#authors[user] ||= this.#links.create());
+  }
+
+  #home(reader: UserNo): Node {
+    if (reader >= this.#homes.length) this.#homes = withRoomFor(this.#homes, reader);
+    return (this.#homes[reader] ||= this.#links.create());
   }
 
   #drop<K>(nodes: Map<K, Node>, key: K): void {
@@ -145,6 +155,12 @@ export class Interest {
     this.#links.release(node);
     nodes.delete(key);
   }
+}
+
+function withRoomFor(byUser: Uint32Array, user: UserNo): Uint32Array<ArrayBuffer> {
+  const larger = new Uint32Array(Math.max(user + 1, byUser.length * 2));
+  larger.set(byUser);
+  return larger;
 }
 
 function nodeOf<K>(links: Links, nodes: Map<K, Node>, key: K): Node {

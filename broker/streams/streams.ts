@@ -88,29 +88,30 @@ export class Streams {
   }
 
   /** A stream by its name, for a reader. @throws `bad_request`, `not_found` when its user or post is not known */
-  resolve(text: string, filter: Filter | undefined, reader: UserNo): Stream {
-    const name = parseStream(text);
-    checkFilter(name, filter ?? noFilter);
-    const base = { name: formatStream(name), filter: filter ?? noFilter };
-    switch (name.kind) {
+  resolve(text: string, filter: Filter | undefined = noFilter, reader: UserNo): Stream {
+    const parsed = parseStream(text);
+    checkFilter(parsed, filter);
+    // Literals, each whole: an object put together by spreading brings a shape of its own, larger than itself.
+    const name = formatStream(parsed);
+    switch (parsed.kind) {
       case "home":
       case "mentions":
-        return { ...base, kind: name.kind, reader };
+        return { name, filter, kind: parsed.kind, reader };
       case "user": {
-        const user = this.#state.users.find(name.user);
+        const user = this.#state.users.find(parsed.user);
         if (user === undefined) {
-          throw new WhalesongError("not_found", `stream: there is no user ${JSON.stringify(name.user)}`, {
+          throw new WhalesongError("not_found", `stream: there is no user ${JSON.stringify(parsed.user)}`, {
             field: "stream",
           });
         }
-        return { ...base, kind: "user", user };
+        return { name, filter, kind: "user", user };
       }
       case "tag":
-        return { ...base, kind: "tag", tag: fold(name.tag) };
+        return { name, filter, kind: "tag", tag: fold(parsed.tag) };
       case "thread":
-        return this.#thread(name.post, base.filter);
+        return this.#thread(parsed.post, filter);
       case "firehose":
-        return { ...base, kind: "firehose" };
+        return { name, filter, kind: "firehose" };
     }
   }
 

@@ -10,6 +10,7 @@ import { FanOut } from "../../broker/streams/fan-out.ts";
 import { Flusher, type Stream, Subscription } from "../../broker/streams/index.ts";
 import { HomeReader } from "../../broker/streams/home.ts";
 import { Interest } from "../../broker/streams/interest.ts";
+import { Links } from "../../broker/streams/links.ts";
 import { concerns } from "../../broker/streams/predicate.ts";
 import { type Store, openStore, post } from "../state/store.ts";
 import { Reader } from "./reader.ts";
@@ -128,6 +129,47 @@ await tap.test(
         .length,
       0,
     );
+  },
+);
+
+await tap.test(
+  "connecting and disconnecting touches as much memory for whales as for authors with few followers",
+  async (t) => {
+    const follows = 200;
+    const touched = { toConnect: [0, 0], toDisconnect: [0, 0] };
+    for (const [i, online] of [30, 3_000].entries()) {
+      let words = 0;
+      const interest = new Interest(
+        new Links((length) => {
+          const segment = new Uint32Array(length);
+          return new Proxy(segment, {
+            get: (_, word) => (words++, segment[Number(word)]),
+            set: (_, word, value: number) => (words++, (segment[Number(word)] = value), true),
+          });
+        }),
+      );
+      const authors = Array.from({ length: follows }, (_, author) => author + 1);
+      const connect = (reader: number): Subscription => {
+        const stream: Stream = { kind: "home", reader, name: "home", filter: {} };
+        const subscription = new Subscription(1, stream, new Reader(), 0);
+        interest.attach(subscription, authors);
+        return subscription;
+      };
+      const others = Array.from({ length: online }, (_, reader) => connect(1_000 + reader));
+      words = 0;
+      connect(999);
+      touched.toConnect[i] = words;
+      // Not the last that came: its place in each list is taken by another.
+      const leaving = others[online >> 1]!;
+      words = 0;
+      interest.detach(leaving);
+      touched.toDisconnect[i] = words;
+    }
+    for (const [few, many] of Object.values(touched)) {
+      t.ok(few! > 3 * follows, "the words are counted");
+      t.ok(many! < 20 * follows, `${many} words for ${follows} whales`);
+      t.ok(many! < 1.2 * few!, `${many} words with many others, ${few} with few`);
+    }
   },
 );
 

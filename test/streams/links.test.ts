@@ -58,6 +58,67 @@ await tap.test("links hold what a map of sets holds, through making, cutting, re
 });
 
 await tap.test(
+  "long lists keep their links while they grow and shrink, past a segment's end and back",
+  (t) => {
+    const links = new Links();
+    const hubs = Array.from({ length: 130 }, () => links.create());
+    const leaves = Array.from({ length: 4_000 }, () => links.create());
+    const held = new Map<Node, Set<Node>>([...hubs, ...leaves].map((node) => [node, new Set()]));
+    const link = (hub: Node, leaf: Node): void => {
+      links.link(hub, leaf);
+      held.get(hub)!.add(leaf);
+      held.get(leaf)!.add(hub);
+    };
+    const cut = (node: Node, index: number): void => {
+      const peer = links.peer(node, index);
+      links.cut(node, index);
+      held.get(node)!.delete(peer);
+      held.get(peer)!.delete(node);
+    };
+    const check = (): void => {
+      for (const [node, peers] of held) {
+        const got = new Set(
+          Array.from({ length: links.degree(node) }, (_, index) => links.peer(node, index)),
+        );
+        const isHeld = links.degree(node) === peers.size && [...peers].every((peer) => got.has(peer));
+        if (!isHeld) throw new Error(`${node} holds ${[...got].join()}, not ${[...peers].join()}`);
+      }
+    };
+    const empty = links.bytes;
+    for (const leaf of leaves) for (const hub of hubs) link(hub, leaf);
+    check();
+    const full = links.bytes;
+    t.ok(full > 2 * empty, "they take several segments");
+    const count = hubs.length * leaves.length;
+    t.ok(full - empty < 19 * count, `${(full - empty) / count} bytes a link`);
+    // Every hub shrinks to another length, from nothing to all, and half of the leaves lose what is left.
+    const order = fc.sample(fc.nat(), { numRuns: count, seed: 3 });
+    for (const [i, hub] of hubs.entries()) {
+      const kept = Math.floor((leaves.length * i) / (hubs.length - 1));
+      while (links.degree(hub) > kept) cut(hub, order.pop()! % links.degree(hub));
+    }
+    check();
+    for (const leaf of leaves.slice(0, 2_000)) {
+      for (const hub of held.get(leaf)!) held.get(hub)!.delete(leaf);
+      held.delete(leaf);
+      links.release(leaf);
+    }
+    check();
+    for (let i = 0; i < 2_000; i++) {
+      const leaf = links.create();
+      held.set(leaf, new Set());
+      for (const hub of hubs) link(hub, leaf);
+    }
+    for (const leaf of leaves.slice(2_000)) {
+      for (const hub of hubs) if (!held.get(hub)!.has(leaf)) link(hub, leaf);
+    }
+    check();
+    t.equal(links.bytes, full, "what was given back is used again");
+    t.end();
+  },
+);
+
+await tap.test(
   "merges give the sorted union of their topics, from bounds anywhere, in both directions",
   async (t) => {
     const store = await openStore(t);
