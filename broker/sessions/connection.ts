@@ -9,8 +9,8 @@ export interface MessageEncoder extends EventEncoder {
 
 export interface Connection {
   readonly encoder: MessageEncoder;
-  /** Writes the chunks in order, as one write where the transport can. */
-  write(chunks: Buffer[]): void;
+  /** Writes `bytes`, which others may be given too: they are never changed. */
+  write(bytes: Buffer): void;
   /** Bytes written and not yet taken by the peer's side of the network. */
   readonly bufferedBytes: number;
   /** Calls back whenever `bufferedBytes` has fallen to 0. */

@@ -22,7 +22,7 @@ import {
   closeCodes,
   limits,
 } from "../../protocol/index.ts";
-import type { Frame, Sink, Subscription } from "../streams/index.ts";
+import type { Frame, Mark, Sink, Subscription } from "../streams/index.ts";
 import { Attachments } from "./attachments.ts";
 import type { Connection } from "./connection.ts";
 import { Identity } from "./identity.ts";
@@ -33,7 +33,7 @@ import type { SessionServices } from "./sessions.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
 /** Bytes handed to a connection before it has taken what it was handed before. */
-const connectionBytes = 262_144;
+const connectionBytes = 131_072;
 /** Requests for pages in flight: each can come to a large answer. */
 const maxPages = 4;
 /** Requests refused for their rate before the connection is closed. */
@@ -51,13 +51,13 @@ const goodbyeText = "the broker is stopping; come back as goodbye said";
 
 export class Session implements Sink {
   readonly id: string;
+  mark: Mark = 0;
   readonly #services: SessionServices;
   readonly #connection: Connection;
-  readonly #outbox = new Outbox();
+  readonly #outbox: Outbox;
   readonly #identity: Identity;
   readonly #attachments: Attachments;
   #state: "greeting" | "ready" | "leaving" | "closed" = "greeting";
-  #isMarked = false;
   /** Catch-up found no room, and is to go on when there is. */
   #isRoomAwaited = false;
   /** Requests that came while there was no room for them. */
@@ -75,6 +75,7 @@ export class Session implements Sink {
     this.id = id;
     this.#connection = connection;
     this.#services = services;
+    this.#outbox = new Outbox(connection.encoder.index);
     const { authenticator, now } = services;
     this.#identity = new Identity({
       authenticator,
@@ -150,22 +151,15 @@ export class Session implements Sink {
   send(frame: Frame): void {
     if (this.#state === "closed") return;
     this.#outbox.push(frame);
-    if (!this.#isMarked) {
-      this.#isMarked = true;
-      this.#services.streams.flusher.mark(this);
-    }
+    this.#services.streams.flusher.mark(this);
     if (this.#outbox.eventBytes > outboxBytes) this.#fallBack();
   }
 
   flush(): void {
-    this.#isMarked = false;
     if (this.#state === "closed") return;
     // A connection may take a write whole, there and then: in that case no drain follows, and there is room for more.
-    while (!this.#outbox.isEmpty) {
-      const room = connectionBytes - this.#connection.bufferedBytes;
-      if (room <= 0) break;
-      this.#connection.write(this.#outbox.take(room));
-    }
+    while (!this.#outbox.isEmpty && this.#connection.bufferedBytes < connectionBytes)
+      this.#connection.write(this.#outbox.take());
     if (this.#waiting !== undefined) this.#goOn();
     if (this.#isRoomAwaited && this.#hasRoom) {
       this.#isRoomAwaited = false;
@@ -186,7 +180,7 @@ export class Session implements Sink {
   /** Closes the connection after what is queued. */
   close(reason: CloseReason, text: string): void {
     if (this.#state === "closed") return;
-    this.#connection.write(this.#outbox.take(Number.MAX_SAFE_INTEGER));
+    while (!this.#outbox.isEmpty) this.#connection.write(this.#outbox.take());
     this.#connection.setReading(true); // what still comes is ignored, but the peer's own close has to be read
     this.#connection.close(closeCodes[reason], text);
     this.closed();

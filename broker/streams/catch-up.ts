@@ -240,7 +240,7 @@ export class CatchUp {
     // Deletes of reposted posts are filed together, whoever they concern.
     if (entry.kind === "delete" && entry.reposted && !concerns(state, stream, entry)) return;
     if (stream.kind === "home") {
-      if (!home.admit(stream, entry, subscription.recent)) return;
+      if (!home.admit(stream, entry, subscription)) return;
     } else if (!passes(state, stream, entry)) return;
     let delivery = this.#parts.deliveries.of(entry);
     if (delivery === undefined) return;

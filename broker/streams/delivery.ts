@@ -34,6 +34,9 @@ export class Delivery {
   readonly #onBytes: ((bytes: number) => void) | undefined;
   readonly #bodies: Buffer[] = [];
   readonly #frames: Map<number, Frame>[] = [];
+  /** The frame asked for last, and for which encoder: the next reader's is most often the same. */
+  #lastFrame: Frame | undefined;
+  #lastEncoder: EventEncoder | undefined;
   #related: Map<Relation, Delivery> | undefined;
   #bytes = 0;
 
@@ -55,6 +58,13 @@ export class Delivery {
   }
 
   frame(encoder: EventEncoder, sub: number): Frame {
+    const last = this.#lastFrame;
+    if (last !== undefined && last.sub === sub && this.#lastEncoder === encoder) return last;
+    this.#lastEncoder = encoder;
+    return (this.#lastFrame = this.#findFrame(encoder, sub));
+  }
+
+  #findFrame(encoder: EventEncoder, sub: number): Frame {
     const frames = (this.#frames[encoder.index] ??= new Map<number, Frame>());
     let frame = frames.get(sub);
     if (frame === undefined) {

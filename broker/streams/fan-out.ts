@@ -3,6 +3,8 @@
  *   entries ──> queue ──> for each entry: its nodes ──> for each node: its subscriptions ──> outboxes ──> flush
  *                              a slice ends after `sliceMs`; the event loop turns; the next slice goes on where it stood
  *
+ * Posts of one author that wait one behind the other are walked together, since they meet the same subscriptions.
+ *
  * While an entry's subscribers are being walked, sessions come and go between slices. A node's list is walked from its end:
  * a subscription cut from it is replaced by the list's last, which has been walked already or is the one to be walked
  * next, and one added goes to the end. So none that is there throughout is missed; one met twice is known by its position. */
@@ -20,8 +22,12 @@ import type { Subscription } from "./subscription.ts";
 
 /** How long a slice of fan-out may hold the event loop, in ms. */
 const sliceMs = 5;
-/** Subscriptions walked between two looks at the clock. */
-const stride = 64;
+/** Hand-overs between two looks at the clock. */
+const stride = 256;
+/** Posts of one author walked together. */
+const maxTogether = 64;
+/** Subscriptions met from which on an entry is bulk: fewer are written to in about 2 ms. */
+const bulkDegree = 512;
 /** Entries walked and still in the queue's array. */
 const maxWalked = 4_096;
 
@@ -33,12 +39,16 @@ export interface FanOutParts {
   home: HomeReader;
 }
 
-/** The entry being walked: its delivery (made when first needed), the nodes left, and the place in the last of them. */
+/** Entries that are being handed to the subscriptions of some nodes, and how far that is. */
 interface Walk {
-  entry: Entry;
+  entries: Entry[];
+  /** Of each entry; made when first needed. */
+  deliveries: (Delivery | undefined)[];
   nodes: Node[];
+  /** The place in the last of the nodes. */
   index: number;
-  delivery: Delivery | undefined;
+  /** It meets so many subscriptions that what is for fewer is written first. */
+  isBulk: boolean;
 }
 
 export class FanOut {
@@ -93,9 +103,15 @@ export class FanOut {
 
   #slice(): void {
     this.#running = true;
+    const { flusher } = this.#parts;
     const end = performance.now() + sliceMs;
     let more = true;
-    while (more && performance.now() < end) more = this.#stride();
+    while (more && performance.now() < end) {
+      const walk = (this.#walk ??= this.#begin());
+      if (walk?.isBulk !== true) more = this.#stride(walk);
+      else if (flusher.isBehind) break;
+      else flusher.inBulk(() => this.#stride(walk));
+    }
     if (more) {
       setImmediate(() => this.#slice()); // between slices the flusher writes what they have queued
       return;
@@ -105,12 +121,12 @@ export class FanOut {
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  /** Begins an entry, walks on by `stride` subscriptions, or ends it. False when there is nothing left. */
-  #stride(): boolean {
-    const walk = this.#walk ?? this.#begin();
+  /** Hands a walk's entries to the next subscriptions, or ends it. False when there is nothing to walk. */
+  #stride(walk: Walk | undefined): boolean {
     if (walk === undefined) return false;
     const { interest } = this.#parts;
-    const node = walk.nodes.at(-1);
+    const { entries, nodes } = walk;
+    const node = nodes.at(-1);
     if (node === undefined) {
       this.#walk = undefined;
       return true;
@@ -118,41 +134,71 @@ export class FanOut {
     // The list may have become shorter since the last slice.
     let index = Math.min(walk.index, interest.degree(node));
     // A repost may have a reader's latest entries looked up, which takes a slice's time by itself.
-    const stop = Math.max(0, index - (walk.entry.kind === "repost" ? 1 : stride));
+    const most = entries[0]!.kind === "repost" ? 1 : Math.ceil(stride / entries.length);
+    const stop = Math.max(0, index - most);
     while (index > stop) {
       index--;
       const subscription = interest.subscription(node, index);
-      if (subscription.position >= walk.entry.offset || subscription.state !== "live") continue;
-      subscription.position = walk.entry.offset; // also when it is not shown: met again, it is not noted again
-      this.#offer(subscription, walk);
+      for (let i = 0; i < entries.length; i++) {
+        const { offset } = entries[i]!;
+        if (subscription.position >= offset || subscription.state !== "live") continue;
+        subscription.position = offset; // also when it is not shown: met again, it is not noted again
+        this.#offer(subscription, walk, i);
+      }
     }
     walk.index = index;
     if (index === 0) {
-      walk.nodes.pop();
+      nodes.pop();
       walk.index = Number.MAX_SAFE_INTEGER;
     }
     return true;
   }
 
   #begin(): Walk | undefined {
-    const { interest, state } = this.#parts;
+    const { interest, state, flusher } = this.#parts;
     interest.sweep();
+    const entry = this.#take();
+    if (entry === undefined) return undefined;
+    this.#reached = entry.offset - 1;
+    if (entry.kind === "follow") interest.follow(entry.author, entry.target);
+    else if (entry.kind === "unfollow") interest.unfollow(entry.author, entry.target);
+    const nodes = interest.nodesOf(state, entry);
+    const entries = [entry, ...this.#takeAlike(entry, nodes)];
+    const isBulk = nodes.reduce((sum, node) => sum + interest.degree(node), 0) >= bulkDegree;
+    if (isBulk) flusher.gather(entries.reduce((sum, each) => sum + aboutBytes(each), 0));
+    return { entries, deliveries: Array(entries.length), nodes, index: Number.MAX_SAFE_INTEGER, isBulk };
+  }
+
+  /** Takes the next entry from the queue. */
+  #take(): Entry | undefined {
     if (this.#next === this.#queue.length || this.#next >= maxWalked) {
       this.#queue = this.#queue.slice(this.#next);
       this.#next = 0;
     }
     const entry = this.#queue[this.#next];
-    if (entry === undefined) return undefined;
-    this.#next++;
-    this.#reached = entry.offset - 1;
-    if (entry.kind === "follow") interest.follow(entry.author, entry.target);
-    else if (entry.kind === "unfollow") interest.unfollow(entry.author, entry.target);
-    const nodes = interest.nodesOf(state, entry);
-    return (this.#walk = { entry, nodes, index: Number.MAX_SAFE_INTEGER, delivery: undefined });
+    if (entry !== undefined) this.#next++;
+    return entry;
   }
 
-  #offer(subscription: Subscription, walk: Walk): void {
-    const { entry } = walk;
+  /** Takes the posts behind `first` that go to just the same subscriptions: a busy author's are walked together. */
+  #takeAlike(first: Entry, nodes: Node[]): Entry[] {
+    const alike: Entry[] = [];
+    if (first.kind !== "post" || nodes.length !== 1) return alike;
+    const { interest, state } = this.#parts;
+    while (alike.length < maxTogether - 1) {
+      const entry = this.#queue[this.#next];
+      if (entry?.kind !== "post" || entry.author !== first.author) break;
+      const others = interest.nodesOf(state, entry);
+      if (others.length !== 1 || others[0] !== nodes[0]) break;
+      alike.push(entry);
+      this.#next++;
+    }
+    return alike;
+  }
+
+  /** Hands the walk's entry number `index` over if the subscription's stream shows it. */
+  #offer(subscription: Subscription, walk: Walk, index: number): void {
+    const entry = walk.entries[index]!;
     let relation: Relation | undefined;
     switch (subscription.stream.kind) {
       case "home":
@@ -165,18 +211,22 @@ export class FanOut {
         break;
       default:
     }
-    walk.delivery ??= this.#parts.deliveries.of(entry);
-    if (walk.delivery === undefined) return; // deleted meanwhile
-    subscription.deliver(relation === undefined ? walk.delivery : walk.delivery.related(relation));
+    const delivery = (walk.deliveries[index] ??= this.#parts.deliveries.of(entry));
+    if (delivery === undefined) return; // deleted meanwhile
+    subscription.deliver(relation === undefined ? delivery : delivery.related(relation));
     this.#delivered++;
   }
 
   #showsInHome(subscription: Subscription, entry: PostEntry | RepostEntry | DeleteEntry): boolean {
-    const { stream, recent } = subscription;
     if (entry.kind === "post" && entry.reply === undefined) {
-      recent.note(entry.offset); // by far the most, and nothing more to ask
+      subscription.note(entry.offset); // by far the most, and nothing more to ask
       return true;
     }
-    return this.#parts.home.admit(stream, entry, recent);
+    return this.#parts.home.admit(subscription.stream, entry, subscription);
   }
+}
+
+/** Of the entry's frame, for reckoning how much gathers. */
+function aboutBytes(entry: Entry): number {
+  return 150 + (entry.kind === "post" ? entry.packed.length : 300);
 }

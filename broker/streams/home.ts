@@ -12,7 +12,7 @@ import type {
 } from "../state/index.ts";
 import { MergeBefore, sourcesBefore } from "./merge.ts";
 import { passes } from "./predicate.ts";
-import { type Recent, recentCount } from "./recent.ts";
+import { type Candidates, recentCount } from "./recent.ts";
 import type { Stream } from "./stream.ts";
 
 /** Entries looked at in search of earlier candidates before the search is given up. */
@@ -28,12 +28,12 @@ export class HomeReader {
   }
 
   /** Whether an entry by someone the reader follows (or themself) is shown; notes it as a candidate when it is one. */
-  admit(stream: Stream, entry: PostEntry | RepostEntry | DeleteEntry, recent: Recent): boolean {
+  admit(stream: Stream, entry: PostEntry | RepostEntry | DeleteEntry, candidates: Candidates): boolean {
     if (stream.kind !== "home" || !passes(this.#state, stream, entry)) return false;
-    if (entry.kind === "post") recent.note(entry.offset);
+    if (entry.kind === "post") candidates.note(entry.offset);
     if (entry.kind !== "repost") return true;
-    const isRepeated = this.#isRecent(stream, entry, recent);
-    recent.note(entry.original);
+    const isRepeated = this.#isRecent(stream, entry, candidates);
+    candidates.note(entry.original);
     return !isRepeated;
   }
 
@@ -61,7 +61,7 @@ export class HomeReader {
     return originals;
   }
 
-  #isRecent(stream: Stream & { kind: "home" }, entry: RepostEntry, recent: Recent): boolean {
+  #isRecent(stream: Stream & { kind: "home" }, entry: RepostEntry, { recent }: Candidates): boolean {
     if (!recent.has(entry.original) && !recent.primed && this.#mayHaveSeen(stream.reader, entry)) {
       recent.prime(this.originalsBefore(stream, entry.offset, recentCount, true));
     }

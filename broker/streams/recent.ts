@@ -11,17 +11,27 @@ import type { Offset } from "../state/index.ts";
 
 export const recentCount = 40;
 
-export class Recent {
+/** Who keeps a recent, if need be only from when it is first asked for. */
+export interface Candidates {
+  readonly recent: Recent;
+  /** Notes the next candidate's original: of a post itself, of a repost what it reposts. */
+  note(original: Offset): void;
+}
+
+export class Recent implements Candidates {
   /** A ring of originals' offsets, their low 32 bits: within 40 entries no two can differ by 2^32. */
   readonly #ring = new Uint32Array(recentCount);
   #noted = 0;
   #primed = false;
 
+  get recent(): Recent {
+    return this;
+  }
+
   get primed(): boolean {
     return this.#primed || this.#noted >= recentCount;
   }
 
-  /** Notes the next candidate's original: of a post itself, of a repost what it reposts. */
   note(original: Offset): void {
     this.#ring[this.#noted % recentCount] = original;
     this.#noted++;

@@ -9,12 +9,15 @@
 
 import type { Offset } from "../state/index.ts";
 import type { Delivery, EventEncoder, Frame } from "./delivery.ts";
+import type { Mark } from "./flusher.ts";
 import type { MergeAfter } from "./merge.ts";
 import { Recent } from "./recent.ts";
 import type { Stream } from "./stream.ts";
 
 /** Where a subscription's frames go: a session. */
 export interface Sink {
+  /** The flusher's note of it. */
+  mark: Mark;
   readonly encoder: EventEncoder;
   /** Queues a frame. */
   send(frame: Frame): void;
@@ -51,8 +54,14 @@ export class Subscription {
     this.told = position;
   }
 
+  /** The originals of its last candidates. Noted from when they are first asked for: most readers meet no repost. */
   get recent(): Recent {
     return (this.#recent ??= new Recent());
+  }
+
+  /** Notes a candidate's original. */
+  note(original: Offset): void {
+    this.#recent?.note(original);
   }
 
   /** Hands an event over; its offset becomes the position. */

@@ -24,7 +24,6 @@ import type { Connection, MessageEncoder, Principal, Sessions } from "../session
 /** How long a client waits before it comes back, unless a goodbye said otherwise, in ms. */
 const retryMs = 2_000;
 /** Chunks up to so many bytes together are copied into one: each is a chunk of HTTP of its own. */
-const joinedBytes = 65_536;
 const heartbeat = Buffer.from(":\n\n");
 
 export interface StreamRequest {
@@ -123,19 +122,11 @@ class SseConnection implements Connection {
     if (!this.#isEnded && this.bufferedBytes === 0) this.#response.write(heartbeat);
   }
 
-  write(chunks: Buffer[]): void {
+  write(bytes: Buffer): void {
     // Before it has begun there can only be a goodbye, which an error stands for.
-    if (!this.#hasBegun || this.#isEnded || chunks.length === 0) return;
-    const response = this.#response;
-    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-    if (chunks.length === 1 || bytes > joinedBytes) {
-      response.cork();
-      for (const chunk of chunks) response.write(chunk);
-      response.uncork();
-    } else {
-      response.write(Buffer.concat(chunks, bytes));
-    }
-    if (this.#last !== undefined && chunks.includes(this.#last)) this.#end();
+    if (!this.#hasBegun || this.#isEnded) return;
+    this.#response.write(bytes);
+    if (this.#last !== undefined && bytes.includes(this.#last)) this.#end();
   }
 
   onDrain(callback: () => void): void {

@@ -14,8 +14,6 @@ import { checkOpenModeOrigin } from "./origins.ts";
 import { encoders, pingFrame } from "./websocket-frames.ts";
 
 const path = "/v1/ws";
-/** Chunks up to so many bytes together are copied into one buffer: cheaper than a vector of small writes. */
-const joinedBytes = 16_384;
 /** Clients pinged between two turns of the event loop. */
 const pingStride = 500;
 
@@ -41,23 +39,8 @@ class ClientSocket extends WebSocket implements Connection {
     return this.raw.writableLength;
   }
 
-  write(chunks: Buffer[]): void {
-    const { raw } = this;
-    if (!raw.writable) return;
-    if (chunks.length === 1) {
-      raw.write(chunks[0]!);
-      return;
-    }
-    let bytes = 0;
-    for (const chunk of chunks) bytes += chunk.length;
-    if (bytes === 0) return;
-    if (bytes <= joinedBytes) {
-      raw.write(Buffer.concat(chunks, bytes));
-      return;
-    }
-    raw.cork();
-    for (const chunk of chunks) raw.write(chunk);
-    raw.uncork();
+  write(bytes: Buffer): void {
+    if (this.raw.writable) this.raw.write(bytes);
   }
 
   onDrain(callback: () => void): void {
@@ -107,7 +90,7 @@ export class WebSocketTransport {
         continue;
       }
       socket.isAlive = false;
-      if (socket.bufferedBytes === 0) socket.write([pingFrame]);
+      if (socket.bufferedBytes === 0) socket.write(pingFrame);
       else socket.isAlive = true; // the ping would only queue; whether it reads at all is the session's to judge
     }
   }

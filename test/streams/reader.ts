@@ -1,6 +1,6 @@
 /* Reader: a sink that keeps what it is sent, for subscriptions without a session. */
 
-import type { EventEncoder, Frame, Sink } from "../../broker/streams/index.ts";
+import type { EventEncoder, Frame, Mark, Sink } from "../../broker/streams/index.ts";
 
 const encoder: EventEncoder = {
   index: 0,
@@ -9,6 +9,7 @@ const encoder: EventEncoder = {
 };
 
 export class Reader implements Sink {
+  mark: Mark = 0;
   readonly encoder = encoder;
   readonly frames: Frame[] = [];
   #waiters: (() => void)[] = [];
