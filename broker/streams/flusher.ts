@@ -29,10 +29,10 @@ export class Flusher {
   readonly #bulk = new Lane();
   #lane: Mark = prompt;
   #isScheduled = false;
-  /** Bytes offered to each sink in bulk since counting began, */
-  #gathered = 0;
-  /** and the place in line by which all who were there then, and the next, will have had their turn: it begins anew. */
-  #gatheredUpTo = 0;
+  /** Bytes handed to each sink of a crowd, ever; */
+  #handed = 0;
+  /** and what they came to when the place in line was the lane's end: who stands there or behind has gathered only since. */
+  #milestones: { place: number; handed: number }[] = [];
 
   /** `sink` has something to write: in its turn, at the end of this turn of the event loop or later. */
   mark(sink: Sink): void {
@@ -56,16 +56,18 @@ export class Flusher {
 
   /** Each sink of a crowd is about to be handed so many bytes more, in bulk. */
   gather(bytes: number): void {
-    if (this.#bulk.isEmpty || this.#bulk.passed >= this.#gatheredUpTo) {
-      this.#gathered = 0;
-      this.#gatheredUpTo = this.#bulk.end + 1;
-    }
-    this.#gathered += bytes;
+    const place = this.#bulk.end;
+    if (this.#milestones.at(-1)?.place === place) this.#milestones.pop();
+    this.#milestones.push({ place, handed: this.#handed });
+    this.#handed += bytes;
   }
 
-  /** Whether crowds should be handed no more for now: some in line have gathered enough and not had their turn. */
+  /** Whether crowds should be handed no more for now: the first in line has gathered enough and not had its turn. */
   get isBehind(): boolean {
-    return this.#gathered >= maxGathered && !this.#bulk.isEmpty && this.#bulk.passed < this.#gatheredUpTo;
+    if (this.#bulk.isEmpty) return false;
+    while (this.#milestones.length > 1 && this.#milestones[1]!.place <= this.#bulk.passed)
+      this.#milestones.shift();
+    return this.#handed - (this.#milestones[0]?.handed ?? this.#handed) >= maxGathered;
   }
 
   /** Writes now what a slice allows; the rest follows by itself. */

@@ -173,6 +173,51 @@ await tap.test(
   },
 );
 
+await tap.test(
+  "posts walked together begin and end for a reader where a follow and an unfollow stand between",
+  async (t) => {
+    const store = await openStore(t);
+    const { state } = store;
+    await store.apply([
+      { op: "follow", user: "ann", target: "cleo" },
+      { op: "follow", user: "ben", target: "dan" },
+    ]);
+    const [ann, ben, cleo, dan] = users.map((name) => state.users.find(name)!);
+    const interest = new Interest();
+    const fanOut = fanOutOf(store, interest);
+    const open = (reader: number, following: number): Reader => {
+      const sink = new Reader();
+      const subscription = new Subscription(
+        1,
+        { kind: "home", reader, name: "home", filter: {} },
+        sink,
+        state.applied(),
+      );
+      subscription.state = "live";
+      interest.attach(subscription, [following]);
+      return sink;
+    };
+    const [anns, bens] = [open(ann!, cleo!), open(ben!, dan!)];
+    const posts = (count: number): Command[] => Array.from({ length: count }, () => post("cleo"));
+    const outcomes = await store.apply([
+      ...posts(3),
+      { op: "follow", user: "ben", target: "cleo" },
+      ...posts(2),
+      { op: "unfollow", user: "ann", target: "cleo" },
+      ...posts(2),
+    ]);
+    fanOut.publish(
+      outcomes.flatMap(({ entry }) => entry ?? []),
+      state.applied(),
+    );
+    await fanOut.settled();
+    const offsets = outcomes.map(({ offset }) => offset);
+    const eventsAt = (places: number[]): string[] => places.map((place) => `post ${offsets[place]}`);
+    t.same(anns.events, eventsAt([0, 1, 2, 4, 5]));
+    t.same(bens.events, eventsAt([4, 5, 7, 8]));
+  },
+);
+
 await tap.test("a home met twice in one walk counts a hidden repost once among its recent 40", async (t) => {
   const store = await openStore(t);
   const { state } = store;
