@@ -11,6 +11,7 @@ import { whaleCommand } from "./commands/whale.ts";
 import { Interrupted, note } from "./commands/with-run.ts";
 import { registerWorkload } from "./commands/workload-command.ts";
 import { registerCore } from "./core/command.ts";
+import { registerCompare } from "./report/command.ts";
 
 /** Runs one command line. @param caller what was typed before `args`: "npm run bench --" */
 export async function runBench(args: readonly string[], caller: string): Promise<void> {
@@ -27,6 +28,7 @@ export async function runBench(args: readonly string[], caller: string): Promise
   registerWorkload(program, whaleCommand, invocation);
   registerWorkload(program, shoalCommand, invocation);
   registerCore(program, invocation);
+  registerCompare(program);
   try {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {

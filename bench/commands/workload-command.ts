@@ -13,6 +13,7 @@ import { isCompiled } from "../children.ts";
 import { stampBytes } from "../load/stamp.ts";
 import { describeMachine, openFileLimit } from "../machine.ts";
 import { choosePinning, describePinning } from "../pinning.ts";
+import { renderHtml } from "../report/html.ts";
 import { type Row, type RunResult, resultVersion } from "../report/result.ts";
 import { renderTable } from "../report/table.ts";
 import type { Run } from "../run.ts";
@@ -34,6 +35,7 @@ export interface CommonOptions {
   scale: number;
   quick?: boolean;
   json?: string;
+  html?: string;
   data: string;
   profiles?: string;
 }
@@ -96,6 +98,7 @@ function withCommonOptions(command: Command): Command {
     )
     .option("--scale <part>", "this part of every size, from 0.001 to 1", parseScale, 1)
     .option("--json <file>", "write the result as JSON, too")
+    .option("--html <file>", "write it as one page with plots, too")
     .option("--data <folder>", "where data folders are made for the run: the disk that is measured", tmpdir())
     .option("--profiles <folder>", "write a CPU profile of our own broker there; slows it down a little");
 }
@@ -169,9 +172,13 @@ async function startSite(run: Run, target: Target, folder = run.makeFolder()): P
 }
 
 /** Prints the result, and writes the files that were asked for. */
-export async function tell(result: RunResult, { json }: { json?: string }): Promise<void> {
+export async function tell(
+  result: RunResult,
+  { json, html }: { json?: string; html?: string },
+): Promise<void> {
   console.log(`\n${renderTable(result)}`);
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(result, null, 2)}\n`);
+  if (html !== undefined) writeFileSync(html, renderHtml(result));
 }
 
 /** Whether so many readers can be; else says why not. */

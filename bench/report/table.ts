@@ -1,5 +1,6 @@
 /* Table: a run's result as Markdown that reads well in a terminal too: what is printed, and kept in RESULTS.md. */
 
+import { alignedTable } from "./markdown.ts";
 import type { Goal, Row, RunResult } from "./result.ts";
 
 interface Column {
@@ -54,17 +55,11 @@ export function renderTable(result: RunResult): string {
 /** Columns that no row fills are left out. */
 function tableOf(rows: readonly Row[]): string[] {
   const shown = columns.filter(({ cell }) => rows.some((row) => cell(row) !== ""));
-  const cells = [
+  return alignedTable(
     shown.map(({ heading }) => heading),
-    ...rows.map((row) => shown.map(({ cell }) => cell(row))),
-  ];
-  const widths = shown.map((_, column) => Math.max(3, ...cells.map((row) => row[column]!.length)));
-  const line = (row: readonly string[]): string =>
-    `| ${row.map((cell, i) => (shown[i]!.isText === true ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(" | ")} |`;
-  const rule = widths.map((width, i) =>
-    shown[i]!.isText === true ? "-".repeat(width) : `${"-".repeat(width - 1)}:`,
+    rows.map((row) => shown.map(({ cell }) => cell(row))),
+    new Set(shown.flatMap(({ isText = false }, i) => (isText ? [] : [i]))),
   );
-  return [line(cells[0]!), line(rule), ...cells.slice(1).map(line)];
 }
 
 function goalsOf({ name, goals = [] }: Row): string[] {
