@@ -6,7 +6,12 @@
 
 import { Command } from "commander";
 
+import { idleCommand } from "./commands/idle.ts";
+import { ingestCommand } from "./commands/ingest.ts";
+import { mentionsCommand } from "./commands/mentions.ts";
+import { reconnectCommand } from "./commands/reconnect.ts";
 import { shoalCommand } from "./commands/shoal.ts";
+import { slowCommand } from "./commands/slow.ts";
 import { whaleCommand } from "./commands/whale.ts";
 import { Interrupted, note } from "./commands/with-run.ts";
 import { registerWorkload } from "./commands/workload-command.ts";
@@ -27,6 +32,11 @@ export async function runBench(args: readonly string[], caller: string): Promise
     );
   registerWorkload(program, whaleCommand, invocation);
   registerWorkload(program, shoalCommand, invocation);
+  registerWorkload(program, mentionsCommand, invocation);
+  registerWorkload(program, ingestCommand, invocation);
+  registerWorkload(program, reconnectCommand, invocation);
+  registerWorkload(program, slowCommand, invocation);
+  registerWorkload(program, idleCommand, invocation);
   registerCore(program, invocation);
   registerCompare(program);
   try {

@@ -3,7 +3,7 @@
 import { wholeNumber } from "../../clients/cli/command.ts";
 import type { Row } from "../report/result.ts";
 import { openShoal, shoalDefaults } from "../workloads/shoal.ts";
-import { type WorkloadCommand, canHave, numbers, positive } from "./workload-command.ts";
+import { type WorkloadCommand, canHave, defaultPayloadBytes, numbers, positive } from "./workload-command.ts";
 
 interface ShoalCommandOptions {
   authors: number;
@@ -34,7 +34,7 @@ export const shoalCommand: WorkloadCommand<ShoalCommandOptions> = {
       ),
 
   async measure(bench, { authors, online, follows, inFlight, paced, publishers }) {
-    const { run, seconds, payloadBytes, processes } = bench;
+    const { run, seconds, payloadBytes = defaultPayloadBytes, processes } = bench;
     const site = await bench.start();
     const rows: Row[] = [];
     const readers = run.size(online);

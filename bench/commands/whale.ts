@@ -2,7 +2,7 @@
 
 import type { Row } from "../report/result.ts";
 import { openWhale, whaleDefaults } from "../workloads/whale.ts";
-import { type WorkloadCommand, canHave, numbers, positive } from "./workload-command.ts";
+import { type WorkloadCommand, canHave, defaultPayloadBytes, numbers, positive } from "./workload-command.ts";
 
 interface WhaleCommandOptions {
   online: number[];
@@ -33,7 +33,7 @@ export const whaleCommand: WorkloadCommand<WhaleCommandOptions> = {
     for (const size of online.map((each) => bench.run.size(each))) {
       const site = await bench.start();
       if (canHave(bench, site.running, size)) {
-        const { seconds, payloadBytes, processes } = bench;
+        const { seconds, payloadBytes = defaultPayloadBytes, processes } = bench;
         const shared = { seconds, payloadBytes, processes };
         const whale = await openWhale(site, { ...shared, online: size, inFlight, pacedPerSecond: paced });
         for (const round of whale.rounds) rows.push(await round.measure());

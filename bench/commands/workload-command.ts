@@ -31,7 +31,7 @@ export interface CommonOptions {
   pin: boolean;
   loads?: number;
   seconds: number;
-  payloadBytes: number;
+  payloadBytes?: number;
   scale: number;
   quick?: boolean;
   json?: string;
@@ -47,7 +47,8 @@ export interface Bench {
   /** Load processes asked for. */
   readonly processes: number | undefined;
   readonly seconds: number;
-  readonly payloadBytes: number;
+  /** Length of texts that was asked for; each workload has its own otherwise. */
+  readonly payloadBytes: number | undefined;
   /** Whether the broker is one that runs already, with others' data and for others' use. */
   readonly isExternal: boolean;
   /** Starts the target over a folder; an external one is there already. */
@@ -65,6 +66,8 @@ export interface WorkloadCommand<Options> {
   measure(bench: Bench, options: Options): Promise<Row[]>;
 }
 
+/** Length of a text, stamp included. */
+export const defaultPayloadBytes = 200;
 /** Seconds of a round with `--quick`. */
 const quickSeconds = 0.5;
 
@@ -91,7 +94,11 @@ function withCommonOptions(command: Command): Command {
     .option("--no-pin", "server and load share all cores")
     .option("--loads <n>", "load processes (default: as many as it takes)", wholeNumber(1, 64))
     .option("--seconds <n>", "how long a round measures", positive, 5)
-    .option("--payload-bytes <n>", "length of a post's text", wholeNumber(stampBytes + 20, 16_384), 200)
+    .option(
+      "--payload-bytes <n>",
+      "length of a post's text (default: 200, of slow 4,000)",
+      wholeNumber(stampBytes + 40, 16_384),
+    )
     .option(
       "--quick",
       `a tenth of every size, rounds of ${quickSeconds} s: shows that it works, and little more`,

@@ -22,7 +22,8 @@ export interface ConnectionOptions {
   /** Where it connects from, so that more connections than there are ports can be made to one target. */
   localAddress?: string | undefined;
   script: Script;
-  payloadBytes: number;
+  /** Needed to find messages. */
+  payloadBytes?: number;
   /** It reads into a small buffer of its own, so that it can be made to read slowly. */
   readsSmall?: boolean;
   onReady: () => void;
@@ -172,7 +173,7 @@ export class Connection {
   }
 
   #scan(bytes: Buffer, count: number): void {
-    const { payloadBytes } = this.#options;
+    const { payloadBytes = stampBytes } = this.#options;
     if (this.#skip >= count) {
       this.#skip -= count;
       return;

@@ -31,6 +31,8 @@ export interface CrowdOptions {
   payloadBytes: number;
   localAddress: string | undefined;
   stream: ReaderRequest["stream"];
+  /** Whose sessions all of them are; each its own by default. */
+  user: number | undefined;
   /** Every so-manieth reader, from the first on, can be made to read slowly; none by default. */
   slowEvery?: number | undefined;
   onComplete: (sequence: number) => void;
@@ -149,11 +151,12 @@ export class Crowd {
     isReady: () => void;
     reject: (error: Error) => void;
   }): Connection {
-    const { dialect, follows, payloadBytes, localAddress, stream, onFailure } = this.#options;
+    const { dialect, follows, payloadBytes, localAddress, onFailure } = this.#options;
     const { index, from, isReady, reject } = as;
     const topics = follows.topics.subarray(follows.offsets[index], follows.offsets[index + 1]);
     const reader = follows.first + index;
-    const script = dialect.reader({ reader, topics, from, ...(stream === undefined ? {} : { stream }) });
+    const { stream = "home", user = reader } = this.#options;
+    const script = dialect.reader({ reader, user, topics, from, stream });
     if (script.keepAlive !== undefined) this.#keepAllAlive(script.keepAlive);
     const isSlow = this.#canBeSlow(index);
     return new Connection({

@@ -38,6 +38,8 @@ export interface Address {
 
 export interface ReaderRequest {
   reader: number;
+  /** Whose session it is, as a reader's number: several sessions can be one user's. @default the reader's own */
+  user?: number;
   /** The topics it reads; with the ability `follows` they are followed already. */
   topics: Uint32Array;
   /** `resume`: what it missed since it was there last comes first. @default "live" */

@@ -17,6 +17,7 @@ export interface LoadConfiguration {
   schedule: Uint32Array;
   payloadBytes: number;
   stream: ReaderRequest["stream"];
+  user: number | undefined;
   slowEvery: number | undefined;
   localAddress: string | undefined;
 }
@@ -46,7 +47,13 @@ let crowd: Crowd;
 let publishing: Publishing | undefined;
 let server: CompletionsServer | undefined;
 let client: CompletionsClient | undefined;
+/** What failed first; whatever goes on then is given up. */
 let failure: string | undefined;
+let giveUp: (error: Error) => void = () => {};
+const failed = new Promise<never>((_resolve, reject) => {
+  giveUp = reject;
+});
+failed.catch(() => {}); // told to whoever waits, then or later
 let spent = startMeasuring();
 const latency = new Latency();
 const slowLatency = new Latency();
@@ -68,29 +75,28 @@ const handlers = {
     return crowd.quickAudience;
   },
 
-  /** Makes the follows of this process's readers. */
-  async prepare({ connections }: { connections: number }, progress: Progress): Promise<void> {
+  /** Makes follows: those given, or those of this process's readers. */
+  async prepare(given: Follows | undefined, progress: Progress): Promise<void> {
     if (dialect.follow === undefined) throw new Error("the dialect makes no follows");
-    const { first, offsets, topics } = configuration.follows;
-    const maker = makePublishing({ connections, firstConnection: 0, filler: "" });
-    await maker.connect();
+    const { first, offsets, topics } = given ?? configuration.follows;
+    const maker = makePublishing({ connections: 1, firstConnection: 0, fillers: [""] });
+    await Promise.race([maker.connect(), failed]);
     let index = 0;
-    await maker.request({
+    const made = maker.request({
       count: topics.length,
-      inFlight: 512,
-      encode: (i, id) => {
+      encode: (i, { lastId }) => {
         while (offsets[index + 1]! <= i) index++;
-        return dialect.follow!({ reader: first + index, topic: topics[i]!, id });
+        return dialect.follow!({ reader: first + index, topic: topics[i]!, id: lastId + 1 });
       },
       onProgress: progress,
     });
+    await Promise.race([made, failed]);
     maker.close();
-    throwFailure();
   },
 
   async open({ from }: { from: "live" | "resume" }, progress: Progress): Promise<Spent> {
     const opening = startMeasuring();
-    await crowd.open({ from, onReady: progress });
+    await Promise.race([crowd.open({ from, onReady: progress }), failed]);
     return opening();
   },
 
@@ -106,7 +112,7 @@ const handlers = {
   async publishers(given: {
     connections: number;
     firstConnection: number;
-    filler: string;
+    fillers: string[];
     audience: Uint32Array;
     crowds: Uint32Array;
   }): Promise<number> {
@@ -121,8 +127,12 @@ const handlers = {
   },
 
   async run(pace: Pace): Promise<void> {
-    await publishing?.run(pace);
-    throwFailure();
+    await Promise.race([publishing?.run(pace), failed]);
+  },
+
+  /** Publishes so many, whoever is there to get them. */
+  async publishAway({ posts }: { posts: number }, progress: Progress): Promise<void> {
+    await Promise.race([publishing?.publishAway(posts, progress), failed]);
   },
 
   sample(): Sample {
@@ -174,7 +184,8 @@ async function loadDialect({ module, options }: DialectRef): Promise<Dialect> {
 }
 
 function makeCrowd(): Crowd {
-  const { follows, topicCount, schedule, payloadBytes, localAddress, stream, slowEvery } = configuration;
+  const { follows, topicCount, schedule, payloadBytes, localAddress, stream, user, slowEvery } =
+    configuration;
   return new Crowd({
     dialect,
     follows,
@@ -183,6 +194,7 @@ function makeCrowd(): Crowd {
     payloadBytes,
     localAddress,
     stream,
+    user,
     slowEvery,
     onComplete: (sequence) => {
       if (publishing === undefined) client?.tell(sequence);
@@ -196,7 +208,7 @@ function makeCrowd(): Crowd {
 function makePublishing(given: {
   connections: number;
   firstConnection: number;
-  filler: string;
+  fillers: string[];
   audience?: Uint32Array;
   crowds?: Uint32Array;
 }): Publishing {
@@ -215,6 +227,7 @@ function makePublishing(given: {
 
 function fail(error: Error): void {
   failure ??= error.message;
+  giveUp(error);
 }
 
 function throwFailure(): void {

@@ -19,8 +19,8 @@ export interface PublishingOptions {
   /** Numbers this process's connections apart from those of others. */
   firstConnection: number;
   schedule: Uint32Array;
-  /** Behind the stamp. */
-  filler: string;
+  /** Behind the stamp, one after the other; all of one length. */
+  fillers: readonly string[];
   localAddress: string | undefined;
   /** Readers of each topic, in all processes. */
   audience: Uint32Array;
@@ -34,7 +34,10 @@ export type Pace =
   | { kind: "paced"; perSecond: number; seconds: number }
   | { kind: "answered"; inFlight: number; seconds: number };
 
-interface Publisher {
+/** Unanswered on a connection while something is prepared. */
+const preparingInFlight = 512;
+
+export interface Publisher {
   connection: Connection;
   script: PublisherScript;
   lastId: number;
@@ -106,6 +109,15 @@ export class Publishing {
     });
   }
 
+  /** Publishes so many, whoever is there to get them; settles when all are answered. */
+  async publishAway(posts: number, onProgress: (done: number) => void): Promise<void> {
+    await this.request({
+      count: posts,
+      encode: (_index, { script, lastId }) => script.publish({ ...this.#next(nowMicros()), id: lastId + 1 }),
+      onProgress,
+    });
+  }
+
   /** A crowd has it all. */
   onComplete(sequence: number): void {
     const slot = sequence & (completeRing - 1);
@@ -113,14 +125,13 @@ export class Publishing {
     this.#complete();
   }
 
-  /** Sends requests made by `encode`, `inFlight` unanswered on each connection; settles when all are answered. */
+  /** Sends requests made by `encode`, many in flight; settles when all are answered. */
   async request(requests: {
     count: number;
-    inFlight: number;
-    encode: (index: number, id: number) => Buffer;
+    encode: (index: number, publisher: Publisher) => Buffer;
     onProgress: (done: number) => void;
   }): Promise<void> {
-    const { count, inFlight, encode, onProgress } = requests;
+    const { count, encode, onProgress } = requests;
     let sent = 0;
     let done = 0;
     if (count === 0) return;
@@ -128,8 +139,8 @@ export class Publishing {
       for (const publisher of this.#publishers) {
         const fill = (): void => {
           publisher.connection.gather();
-          while (sent < count && publisher.unanswered < inFlight) {
-            this.#send(publisher, encode(sent++, publisher.lastId + 1));
+          while (sent < count && publisher.unanswered < preparingInFlight) {
+            this.#send(publisher, encode(sent++, publisher));
           }
         };
         publisher.onAnswer = () => {
@@ -199,20 +210,25 @@ export class Publishing {
   }
 
   #publish(stampMicros: number, chosen?: Publisher): void {
-    const { schedule, filler, audience, crowds } = this.#options;
-    const sequence = this.published++;
-    const topic = schedule[sequence % schedule.length]!;
+    const { topic, payload } = this.#next(stampMicros);
     // One author's messages keep to one connection, and so keep their order.
     const publisher = chosen ?? this.#publishers[topic % this.#publishers.length]!;
+    publisher.connection.gather();
+    this.#send(publisher, publisher.script.publish({ topic, payload, id: publisher.lastId + 1 }));
+    // Nobody is to get it: it is on its way until the target answers, where it does.
+    if (this.#options.crowds[topic] === 0 && chosen === undefined) this.#completeUnread(publisher);
+  }
+
+  /** The message that is next, counted as published. */
+  #next(stampMicros: number): { topic: number; payload: string } {
+    const { schedule, fillers, audience, crowds } = this.#options;
+    const sequence = this.published++;
+    const topic = schedule[sequence % schedule.length]!;
     this.tally.counts[topic]!++;
     this.tally.digests[topic]! ^= hashSequence(sequence);
     this.expected += audience[topic]!;
     this.#crowdsLeft[sequence & (completeRing - 1)] = crowds[topic]!;
-    const payload = makeStamp(sequence, stampMicros) + filler;
-    publisher.connection.gather();
-    this.#send(publisher, publisher.script.publish({ topic, payload, id: publisher.lastId + 1 }));
-    // Nobody is to get it: it is on its way until the target answers, where it does.
-    if (crowds[topic] === 0 && chosen === undefined) this.#completeUnread(publisher);
+    return { topic, payload: makeStamp(sequence, stampMicros) + fillers[sequence % fillers.length]! };
   }
 
   #completeUnread(publisher: Publisher): void {
@@ -240,14 +256,13 @@ export class Publishing {
   }
 
   async #connect(index: number): Promise<Publisher> {
-    const { dialect, firstConnection, localAddress, filler, onFailure } = this.#options;
+    const { dialect, firstConnection, localAddress, onFailure } = this.#options;
     const script = dialect.publisher(firstConnection + index);
     return await new Promise((resolve, reject) => {
       const connection = new Connection({
         address: dialect.address,
         localAddress,
         script,
-        payloadBytes: filler.length,
         onReady: () => resolve(publisher),
         onChunk: (bytes) => script.answers?.(bytes, (id, refusal) => this.#answered(publisher, id, refusal)),
         onEnd: (error) => {

@@ -58,7 +58,9 @@ export function makeFiller(payloadBytes: number, head = ""): string {
   const words =
     "whales sing to each other over a thousand miles of dark water and nobody on the surface hears more ";
   const bytes = Math.max(0, payloadBytes - stampBytes);
-  return (head + words.repeat(Math.ceil(bytes / words.length))).slice(0, Math.max(bytes, head.length));
+  if (head.length > bytes)
+    throw new Error(`a text of ${payloadBytes} bytes has no room for ${JSON.stringify(head)}`);
+  return (head + words.repeat(Math.ceil(bytes / words.length))).slice(0, bytes);
 }
 
 /** A hash of a sequence; the XOR of what a reader got tells whether it is what it should have got. */

@@ -48,8 +48,13 @@ export function createDialect(options: WhalesongDialectOptions): Dialect {
   const handshake = (user: string): Buffer => handshakeOf({ address, user, token });
   return {
     address,
-    reader: ({ reader: number, from = "live", stream = "home" }: ReaderRequest): Script => {
-      const user = reader(number);
+    reader: ({
+      reader: number,
+      user: whose = number,
+      from = "live",
+      stream = "home",
+    }: ReaderRequest): Script => {
+      const user = reader(whose);
       const as = token === undefined ? {} : { as: user };
       const subscribe = JSON.stringify({ id: 1, op: "subscribe", sub: 1, stream, from, ...as });
       return {

@@ -32,19 +32,22 @@ export function followNobody(): Follows {
   return { first: 0, offsets: new Uint32Array(1), topics: new Uint32Array() };
 }
 
+/** Those of the readers from `from` up to `to`, in the order of the row. */
+export function sliceFollows({ first, offsets, topics }: Follows, from: number, to: number): Follows {
+  const start = offsets[from]!;
+  return {
+    first: first + from,
+    offsets: offsets.slice(from, to + 1).map((offset) => offset - start),
+    topics: topics.slice(start, offsets[to]),
+  };
+}
+
 /** The same, shared out in rows of almost equal length. */
-export function splitFollows({ first, offsets, topics }: Follows, shares: number): Follows[] {
-  const readers = offsets.length - 1;
-  return Array.from({ length: shares }, (_, i) => {
-    const from = Math.floor((readers * i) / shares);
-    const to = Math.floor((readers * (i + 1)) / shares);
-    const start = offsets[from]!;
-    return {
-      first: first + from,
-      offsets: offsets.slice(from, to + 1).map((offset) => offset - start),
-      topics: topics.slice(start, offsets[to]),
-    };
-  });
+export function splitFollows(follows: Follows, shares: number): Follows[] {
+  const readers = follows.offsets.length - 1;
+  return Array.from({ length: shares }, (_, i) =>
+    sliceFollows(follows, Math.floor((readers * i) / shares), Math.floor((readers * (i + 1)) / shares)),
+  );
 }
 
 /** Authors in turn, each as often as the others, in an order that has nothing to do with their numbers. */

@@ -13,7 +13,7 @@ export class HealthProbe {
   #failed = 0;
 
   constructor(url: string) {
-    this.#timer = setInterval(() => this.#ask(url), everyMs);
+    this.#timer = setInterval(() => this.#ask(url), everyMs).unref();
   }
 
   /** A sentence for the row's notes; undefined when it was never answered. */

@@ -6,6 +6,7 @@
  *
  * As many as the load has cores, and as many as the open files that a process may have ask for. */
 
+import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Child } from "../children.ts";
@@ -31,9 +32,11 @@ export interface LoadsOptions {
   /** The topic of each message in turn: `schedule[sequence % schedule.length]`. */
   schedule: Uint32Array;
   payloadBytes: number;
-  /** What stands behind the stamp before it is filled up. */
-  fillerHead?: string;
+  /** What texts begin with behind the stamp, one after the other, before they are filled up. @default nothing */
+  heads?: readonly string[];
   stream?: ReaderRequest["stream"];
+  /** Whose sessions all readers are; each its own by default. */
+  user?: number;
   /** Connections that publish. @default 1 */
   publishers?: number;
   /** Every process publishes, so many connections in all; for what has no readers. */
@@ -106,9 +109,10 @@ export class Loads {
 
   /** Starts the processes; nobody connects yet. */
   static async start(options: LoadsOptions): Promise<Loads> {
-    const { run, follows, dialect, topicCount, schedule, payloadBytes, stream, slowEvery } = options;
+    const { run, follows, dialect, topicCount, schedule, payloadBytes, stream, user, slowEvery } = options;
     const readers = follows.offsets.length - 1;
-    const count = options.processes ?? processesFor(readers, run.pinning?.load.length);
+    const sockets = readers + (options.publishers ?? 1);
+    const count = options.processes ?? processesFor(sockets, run.pinning?.load.length);
     const children = Array.from({ length: count }, () => run.startLoad<LoadHandlers>("load-process"));
     const loads = new Loads(options, children);
     const shares = splitFollows(follows, count);
@@ -121,6 +125,7 @@ export class Loads {
           schedule,
           payloadBytes,
           stream,
+          user,
           slowEvery,
           localAddress: localAddressOf(i, readers),
         }),
@@ -138,9 +143,19 @@ export class Loads {
     return this.#options.follows.topics.length;
   }
 
-  /** Makes all follows. */
+  /** Makes all follows of the readers. */
   async prepare(onProgress: (done: number) => void): Promise<void> {
-    await this.#all("prepare", { connections: 1 }, onProgress);
+    await this.#all("prepare", undefined, onProgress);
+  }
+
+  /** Makes follows of others, who are not here. */
+  async prepareOthers(follows: Follows, onProgress: (done: number) => void): Promise<void> {
+    await this.#children[0]!.ask("prepare", follows, onProgress);
+  }
+
+  /** Publishes so many, whoever is there to get them. */
+  async publishAway(posts: number, onProgress: (done: number) => void): Promise<void> {
+    await this.#children[0]!.ask("publishAway", { posts }, onProgress);
   }
 
   /** Connects all readers. Answers what each process spent on it. */
@@ -159,7 +174,7 @@ export class Loads {
 
   /** Connects who publishes. */
   async openPublishers(): Promise<void> {
-    const { payloadBytes, fillerHead = "", publishers = 1, allPublish = false, topicCount } = this.#options;
+    const { payloadBytes, heads = [""], publishers = 1, allPublish = false, topicCount } = this.#options;
     const audiences = await this.#all("audience", undefined);
     const quick = sumOf(await this.#all("quickAudience", undefined), topicCount);
     this.#audience = sumOf(audiences, topicCount);
@@ -168,7 +183,7 @@ export class Loads {
       topicCount,
     );
     const publishing = allPublish ? this.#children : this.#children.slice(0, 1);
-    const filler = makeFiller(payloadBytes, fillerHead);
+    const fillers = heads.map((head) => makeFiller(payloadBytes, head));
     const ports = await Promise.all(
       publishing.map((child, i) => {
         const firstConnection = Math.floor((publishers * i) / publishing.length);
@@ -176,7 +191,7 @@ export class Loads {
         return child.ask("publishers", {
           connections: Math.max(1, connections),
           firstConnection,
-          filler,
+          fillers,
           audience: quick,
           crowds,
         });
@@ -398,6 +413,49 @@ class OutcomeBuilder {
 
 const shortestIntervalSeconds = 0.05;
 
+/** Several runs as one: of a kind, one after the other. */
+export function joinOutcomes(outcomes: readonly Outcome[]): Outcome {
+  const sum = (of: (outcome: Outcome) => number): number =>
+    outcomes.reduce((total, outcome) => total + of(outcome), 0);
+  const join = (of: (outcome: Outcome) => Latency): Latency => {
+    const latency = new Latency();
+    for (const outcome of outcomes) latency.add(of(outcome));
+    return latency;
+  };
+  let seconds = 0;
+  const at: number[] = [];
+  for (const outcome of outcomes) {
+    at.push(...outcome.series.at.map((each) => round(seconds + each)));
+    seconds += outcome.seconds;
+  }
+  const all = (of: (series: Series) => number[] | undefined): number[] =>
+    outcomes.flatMap(({ series }) => of(series) ?? []);
+  const rssBytes = all((series) => series.rssBytes);
+  return {
+    seconds,
+    deliveries: sum((outcome) => outcome.deliveries),
+    publishes: sum((outcome) => outcome.publishes),
+    answers: sum((outcome) => outcome.answers),
+    late: sum((outcome) => outcome.late),
+    latency: join((outcome) => outcome.latency),
+    slowLatency: join((outcome) => outcome.slowLatency),
+    answerLatency: join((outcome) => outcome.answerLatency),
+    series: {
+      at,
+      deliveriesPerSecond: all((series) => series.deliveriesPerSecond),
+      publishesPerSecond: all((series) => series.publishesPerSecond),
+      p50: all((series) => series.p50),
+      p99: all((series) => series.p99),
+      ...(rssBytes.length === at.length ? { rssBytes } : {}),
+    },
+    load: {
+      processes: Math.max(...outcomes.map(({ load }) => load.processes)),
+      cpuShare: Math.max(...outcomes.map(({ load }) => load.cpuShare)),
+      isBottleneck: outcomes.some(({ load }) => load.isBottleneck),
+    },
+  };
+}
+
 /** What the load processes spent, judged. `cores` is how many they had to share. */
 export function loadResult(spent: readonly Spent[], cores: number | undefined): LoadResult {
   const shares = spent.map(cpuShare);
@@ -434,10 +492,9 @@ function sumOf(arrays: readonly Uint32Array[], length: number): Uint32Array {
 }
 
 /** So many that neither cores nor open files limit. */
-function processesFor(readers: number, loadCores: number | undefined): number {
-  const byFiles = Math.ceil(readers / Math.max(1, openFileLimit() - otherFiles));
-  const byCores = Math.min(mostByDefault, loadCores ?? 1);
-  return Math.max(1, byFiles, Math.min(byCores, readers));
+function processesFor(sockets: number, loadCores = availableParallelism() - 1): number {
+  const byFiles = Math.ceil(sockets / Math.max(1, openFileLimit() - otherFiles));
+  return Math.max(1, byFiles, Math.min(mostByDefault, loadCores));
 }
 
 /** Ports of one source address end near 28,000: a larger crowd comes from several of the loopback's. */

@@ -21,8 +21,6 @@ export interface RoundOptions {
   warmUpSeconds: number;
   /** What a unit of work is. @default "delivery" */
   per?: "delivery" | "publish";
-  /** The readers are not all to be compared with what was published yet: some are slow. */
-  skipsCheck?: boolean;
 }
 
 const sampleEveryMs = 500;
@@ -55,7 +53,7 @@ export async function measureRound(options: RoundOptions): Promise<Row> {
   const seen = await server.end();
   const work = per === "delivery" ? outcome.deliveries : outcome.publishes;
   line.end(`${rate(work / outcome.seconds)} in ${outcome.seconds.toFixed(1)} s`);
-  if (options.skipsCheck !== true) await loads.check();
+  await loads.check();
 
   const { seconds, latency, answerLatency, series, load } = outcome;
   const row: Row = {
@@ -64,21 +62,51 @@ export async function measureRound(options: RoundOptions): Promise<Row> {
     target: targetName(target),
     parameters,
     seconds,
+    publishes: outcome.publishes,
     latency: latencyResult(per === "delivery" ? latency : answerLatency, pace.kind === "paced"),
     series,
     load,
     notes: notesOf(outcome, seen.notes),
+    ...seenOf(seen, work),
   };
   if (per === "delivery") row.deliveries = outcome.deliveries;
-  row.publishes = outcome.publishes;
-  const cpu = cpuOf(seen, work);
-  if (cpu !== undefined) row.cpu = cpu;
-  if (seen.rssBytes !== undefined) row.memory = { rssBytes: seen.rssBytes };
-  if (seen.loopDelay !== undefined) row.loopDelay = seen.loopDelay;
   return row;
 }
 
-interface Seen {
+/** What was seen of the target, as a row has it. */
+export function seenOf(seen: Seen, work: number): Pick<Row, "cpu" | "memory" | "loopDelay"> {
+  const cpu = cpuOf(seen, work);
+  return {
+    ...(cpu === undefined ? {} : { cpu }),
+    ...(seen.rssBytes === undefined ? {} : { memory: { rssBytes: seen.rssBytes } }),
+    ...(seen.loopDelay === undefined ? {} : { loopDelay: seen.loopDelay }),
+  };
+}
+
+/** Several looks as one: times added, the rest at its greatest. */
+export function joinSeen(all: readonly Seen[]): Seen {
+  const [first, ...others] = all;
+  if (first === undefined) throw new Error("nothing was seen");
+  return others.reduce((a, b) => {
+    const joined: Seen = { seconds: a.seconds + b.seconds, notes: [...a.notes, ...b.notes] };
+    if (a.userSeconds !== undefined && b.userSeconds !== undefined)
+      joined.userSeconds = a.userSeconds + b.userSeconds;
+    if (a.systemSeconds !== undefined && b.systemSeconds !== undefined)
+      joined.systemSeconds = a.systemSeconds + b.systemSeconds;
+    if (a.rssBytes !== undefined && b.rssBytes !== undefined)
+      joined.rssBytes = Math.max(a.rssBytes, b.rssBytes);
+    if (a.loopDelay !== undefined && b.loopDelay !== undefined) {
+      joined.loopDelay = {
+        p50: Math.max(a.loopDelay.p50, b.loopDelay.p50),
+        p99: Math.max(a.loopDelay.p99, b.loopDelay.p99),
+        max: Math.max(a.loopDelay.max, b.loopDelay.max),
+      };
+    }
+    return joined;
+  }, first);
+}
+
+export interface Seen {
   seconds: number;
   userSeconds?: number;
   systemSeconds?: number;
@@ -128,7 +156,7 @@ export class ServerWatch {
 }
 
 /** CPU for each unit of work; undefined where it could not be seen. */
-export function cpuOf({ seconds, userSeconds, systemSeconds }: Seen, work: number): Cpu | undefined {
+function cpuOf({ seconds, userSeconds, systemSeconds }: Seen, work: number): Cpu | undefined {
   if (userSeconds === undefined || systemSeconds === undefined || work === 0) return undefined;
   return {
     userUs: (userSeconds * 1e6) / work,
