@@ -9,7 +9,7 @@ import { type Offset, type UserNo, readU48, u48Key } from "./bytes.ts";
 import type { Table } from "./environment.ts";
 
 /** The version of every layout in the store. A store of another version is refused, never guessed at. */
-export const formatVersion = 1;
+export const formatVersion = 2;
 
 export interface Meta {
   format: number;

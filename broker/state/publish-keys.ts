@@ -1,7 +1,11 @@
 /* Publish keys: what makes a retried publish safe.
  *
- *   publishKeys          author u32 | key UTF-8       ->  offset u48, of the post it published
- *   publishKeysByChunk   offset >> 8, u48             ->  at u48, of the chunk's last key | (length u16 | author u32 | key)…
+ *   publishKeys          key UTF-8 | author u32       ->  offset u48, of the post it published
+ *   publishKeysByChunk   offset >> 8, u48             ->  at u48, of the chunk's last key | (length u16 | key | author u32)…
+ *
+ * The key comes before its author, so that keys which begin alike lie together, whoever made them. Ours begin with the
+ * time: those of one transaction fall on a few pages at the table's end, where a row for each author, or a random key,
+ * would make LMDB write a page of 4 KiB for each post.
  *
  * Kept for 24 hours of the log's time at least, then removed by a trim, oldest first: that is what the second table is
  * for. It holds the keys of 256 offsets in one value, written once for a transaction, since one row for each key would
@@ -105,9 +109,9 @@ function* namesIn(value: Buffer): Generator<Buffer> {
 }
 
 function nameOf(author: UserNo, key: string): Buffer {
-  const name = Buffer.from(key);
-  const bytes = Buffer.allocUnsafe(4 + name.length);
-  bytes.writeUInt32BE(author, 0);
-  name.copy(bytes, 4);
+  const length = Buffer.byteLength(key);
+  const bytes = Buffer.allocUnsafe(length + 4);
+  bytes.write(key, 0);
+  bytes.writeUInt32BE(author, length);
   return bytes;
 }

@@ -72,13 +72,18 @@ export class Engine implements ConnectionOwner {
       const keyed = op === "post" && (fields as { key?: string }).key === undefined;
       this.#requests.add({
         op,
-        fields: keyed ? { ...fields, key: `${this.#keyPrefix}-${++this.#keys}` } : fields,
+        fields: keyed ? { ...fields, key: this.#nextKey() } : fields,
         resend: true,
         resolve: resolve as (ok: unknown) => void,
         reject,
       });
       this.#subscriptions.requestAdded();
     });
+  }
+
+  /** The time first: the broker keeps keys in their order, so those of one moment lie together, whoever makes them. */
+  #nextKey(): string {
+    return `${Date.now().toString(36)}-${this.#keyPrefix}-${++this.#keys}`;
   }
 
   async auth(token: string): Promise<ResultOf<"auth">> {

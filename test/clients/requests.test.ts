@@ -42,7 +42,7 @@ await tap.test("a post without a key gets one of its own, for its retries", asyn
   const keys = new Set<unknown>();
   for (const one of posts) {
     const asked = await peer.expect("post");
-    t.match(asked["key"], /^[\da-z-]{8,64}$/);
+    t.match(asked["key"], /^[\da-z]{8}-[\da-z-]{8,55}$/, "the time, and what tells it from all others");
     keys.add(asked["key"]);
     peer.ok(asked, { id: "p", cursor: "e1-1" });
     await one;
