@@ -20,6 +20,7 @@ const tableNames = [
   "handles", // users.ts
   "users", // users.ts
   "log", // entries.ts
+  "topicHeads", // topics.ts
   "topics", // topics.ts
   "follows", // follows.ts
   "followers", // follows.ts

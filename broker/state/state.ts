@@ -82,7 +82,7 @@ export class State {
     this.#head = readApplied(tables.meta);
     this.users = new Users(tables);
     this.follows = new Follows(tables);
-    this.topics = new Topics(tables.topics);
+    this.topics = new Topics(tables);
     this.reposts = new Reposts(tables.reposts);
     this.publishKeys = new PublishKeys(tables);
     this.cursors = new Cursors(tables.cursors);

@@ -44,11 +44,9 @@ export function faultsOf(state: State): string[] {
       expected.set(key, (expected.get(key) ?? new Set()).add(entry.offset));
     }
   }
-  let postings = 0;
   for (const [key, offsets] of expected) {
     const topic = Buffer.from(key, "hex");
     const found = state.topics.after(topic, 0, applied, all);
-    postings += found.length;
     for (const offset of offsets)
       if (!found.includes(offset)) faults.push(`entry ${offset} is not in topic ${key}`);
     for (const offset of found)
@@ -57,12 +55,22 @@ export function faultsOf(state: State): string[] {
       faults.push(`topic ${key} reads otherwise backwards`);
     }
   }
+  const filed = new Map<string, number[]>();
+  for (const { topic, offsets } of state.topics.postings()) {
+    const key = topic.toString("hex");
+    filed.set(key, [...(filed.get(key) ?? []), ...offsets]);
+    if (offsets.length === 0 || offsets.length > 32) faults.push(`topic ${key}: a row of ${offsets.length}`);
+  }
+  for (const [key, offsets] of filed) {
+    const of = [...(expected.get(key) ?? [])];
+    if (offsets.join() !== of.join())
+      faults.push(`topic ${key} is filed as ${offsets.join()}, not ${of.join()}`);
+  }
   const { tables } = state.size();
   const has = (table: string, count: number): void => {
     const { entries: rows } = tables[table]!;
     if (rows !== count) faults.push(`table ${table} has ${rows} rows, ${count} are accounted for`);
   };
-  has("topics", postings);
   has("log", entries.length);
   has("users", users.length);
   has("handles", users.length);
