@@ -6,12 +6,14 @@
 
 import { Command } from "commander";
 
+import { graphCommand } from "./commands/graph.ts";
 import { idleCommand } from "./commands/idle.ts";
 import { ingestCommand } from "./commands/ingest.ts";
 import { mentionsCommand } from "./commands/mentions.ts";
 import { reconnectCommand } from "./commands/reconnect.ts";
 import { shoalCommand } from "./commands/shoal.ts";
 import { slowCommand } from "./commands/slow.ts";
+import { soakCommand } from "./commands/soak.ts";
 import { whaleCommand } from "./commands/whale.ts";
 import { Interrupted, note } from "./commands/with-run.ts";
 import { registerWorkload } from "./commands/workload-command.ts";
@@ -32,11 +34,13 @@ export async function runBench(args: readonly string[], caller: string): Promise
     );
   registerWorkload(program, whaleCommand, invocation);
   registerWorkload(program, shoalCommand, invocation);
+  registerWorkload(program, graphCommand, invocation);
   registerWorkload(program, mentionsCommand, invocation);
   registerWorkload(program, ingestCommand, invocation);
   registerWorkload(program, reconnectCommand, invocation);
   registerWorkload(program, slowCommand, invocation);
   registerWorkload(program, idleCommand, invocation);
+  registerWorkload(program, soakCommand, invocation);
   registerCore(program, invocation);
   registerCompare(program);
   try {

@@ -4,6 +4,8 @@
  * to its topics they tell whether anything is missing or came twice. A message that has reached all of the crowd's
  * readers of its topic is complete here; the publisher is told. */
 
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { Connection } from "./connection.ts";
 import type { Dialect, ReaderRequest } from "./dialect.ts";
 import { hashSequence } from "./stamp.ts";
@@ -71,6 +73,7 @@ export class Crowd {
   /** Of each message under way: how many of its readers here have it. */
   readonly #arrived = new Int32Array(ringSize);
   #connections: Connection[] = [];
+  #churned = 0;
   #keepAlive: NodeJS.Timeout | undefined;
 
   constructor(options: CrowdOptions) {
@@ -108,6 +111,24 @@ export class Crowd {
       };
       for (let i = 0; i < Math.min(connectingAtOnce, this.size); i++) next();
     });
+  }
+
+  /** Drops one after the other and connects it anew, live; settles when the time is over and all are ready. */
+  async churn(perSecond: number, seconds: number): Promise<number> {
+    const total = Math.max(1, Math.round(perSecond * seconds));
+    const ready: Promise<void>[] = [];
+    for (let i = 0; i < total; i++) {
+      const index = this.#churned++ % this.size;
+      this.#connections[index]?.close();
+      ready.push(
+        new Promise((resolve, reject) => {
+          this.#connections[index] = this.#connect({ index, from: "live", isReady: resolve, reject });
+        }),
+      );
+      await sleep(1_000 / perSecond);
+    }
+    await Promise.all(ready);
+    return total;
   }
 
   /** Drops all connections; what was got stays counted. */

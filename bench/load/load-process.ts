@@ -100,6 +100,11 @@ const handlers = {
     return opening();
   },
 
+  /** Drops readers and connects them anew, one after the other; answers how many. */
+  async churn({ perSecond, seconds }: { perSecond: number; seconds: number }): Promise<number> {
+    return await Promise.race([crowd.churn(perSecond, seconds), failed]);
+  },
+
   drop(): void {
     crowd.drop();
   },

@@ -163,6 +163,12 @@ export class Loads {
     return this.#all("open", { from }, onProgress);
   }
 
+  /** Drops readers and connects them anew, one after the other; answers how many. */
+  async churn(perSecond: number, seconds: number): Promise<number> {
+    const each = { perSecond: perSecond / this.#children.length, seconds };
+    return (await this.#all("churn", each)).reduce((sum, count) => sum + count, 0);
+  }
+
   async drop(): Promise<void> {
     await this.#all("drop", undefined);
   }

@@ -71,7 +71,8 @@ export async function* readInteractions(
   }
 }
 
-async function* readLines(path: string): AsyncGenerator<string, void, undefined> {
+/** Lines without their ends; gzip when the name ends in .gz. @throws CommandError `bad_file` */
+export async function* readLines(path: string): AsyncGenerator<string, void, undefined> {
   const file = createReadStream(path);
   let source: Readable = file;
   if (path.endsWith(".gz")) {
