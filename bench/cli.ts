@@ -6,6 +6,7 @@
 
 import { Command } from "commander";
 
+import { exitTwoOnUsage } from "../clients/cli/command.ts";
 import { graphCommand } from "./commands/graph.ts";
 import { idleCommand } from "./commands/idle.ts";
 import { ingestCommand } from "./commands/ingest.ts";
@@ -23,14 +24,21 @@ import { registerCompare } from "./report/command.ts";
 /** Runs one command line. @param caller what was typed before `args`: "npm run bench --" */
 export async function runBench(args: readonly string[], caller: string): Promise<void> {
   const invocation = `${caller} ${withoutSecrets(args).join(" ")}`;
-  const program = new Command(caller.replace(/ --$/, ""))
+  const program = exitTwoOnUsage(new Command(caller))
     .description(
       "Measures whalesong, or a broker that runs already. Broker and loads run in processes of their own.",
     )
     .showHelpAfterError("(--help, or WORKLOAD --help, says more)")
     .addHelpText(
       "after",
-      "\nIn a checkout run `npm run build` first, so that what is measured is what is shipped.",
+      `
+Examples:
+  $ ${caller} whale --online 1000,10000           our own broker, started for it
+  $ ${caller} shoal --url ws://127.0.0.1:5252     one that runs; --token where it asks for one
+  $ ${caller} whale --json before.json            … a change … --json after.json
+  $ ${caller} compare before.json after.json --html both.html
+
+In a checkout run \`npm run build\` first, so that what is measured is what is shipped.`,
     );
   registerWorkload(program, whaleCommand, invocation);
   registerWorkload(program, shoalCommand, invocation);

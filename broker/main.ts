@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /* The `whalesong` command: flags and signals.
  *
- * `serve` and `doctor` are the broker's; the others are clients of a running one, loaded, like the broker itself, when they are asked for. This is
- * where broker and clients meet: it composes, and neither knows the other. */
+ * `serve` and `doctor` are the broker's; `bench` is the load harness; the others are clients of a running one. All are loaded, like the broker
+ * itself, when they are asked for. This is where broker and clients meet: it composes, and neither knows the other. */
 
 import { Command } from "commander";
 
@@ -41,6 +41,7 @@ addServeOptions(exitTwoOnUsage(program.command("serve")).description("run a brok
   });
 registerDoctor(program);
 registerClientCommands(program);
+registerBench(program);
 
 try {
   await program.parseAsync();
@@ -50,6 +51,23 @@ try {
   if (code === "EADDRINUSE") fail(`${message}: another program listens there; choose another --port`);
   if (code === "EACCES" || code === "EADDRNOTAVAIL") fail(`${message}: choose another --host or --port`);
   throw error;
+}
+
+/** The harness has its own options and help: it gets what stands behind `bench` as it is. */
+function registerBench(whalesong: Command): void {
+  whalesong
+    .enablePositionalOptions()
+    .command("bench")
+    .summary("measure a broker under load")
+    .description("Measures a broker under load: `whalesong bench --help` lists the workloads.")
+    .argument("[arguments...]")
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (args: string[]) => {
+      const { runBench } = await import("../bench/cli.ts");
+      await runBench(args, "whalesong bench");
+    });
 }
 
 function fail(message: string): never {

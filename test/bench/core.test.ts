@@ -72,6 +72,6 @@ void test("--only measures what it names, in that order", async (t) => {
 
 void test("a part that does not exist is refused with those that do", async (t) => {
   const { status, stderr } = await bench("core", "--only", "lone,longest");
-  t.equal(status, 1);
+  t.equal(status, 2);
   t.match(stderr, /there is no longest; there are lone, posts, fanout, page, resume, memory/);
 });

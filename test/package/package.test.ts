@@ -2,13 +2,15 @@
 
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import tap from "tap";
+
+import type { RunResult } from "../../bench/report/result.ts";
 
 /** As a user would run it: the test runner's own hooks into Node.js, which it puts into every child's environment, stay out. */
 const run = (file: string, args: string[], { cwd }: { cwd: string }): Promise<{ stdout: string }> =>
@@ -96,6 +98,27 @@ await tap.test("the command serves and publishes", async (t) => {
   broker.kill("SIGTERM");
   const [code] = (await once(broker, "exit")) as [number];
   t.equal(code, 0, "SIGTERM ends it cleanly");
+});
+
+await tap.test("the command measures a broker that runs", async (t) => {
+  const command = join(folder, "node_modules/.bin/whalesong");
+  const serve = [command, "serve", "--port", "0", "--data", "./measured-data"];
+  const broker = spawn("env", ["-u", "NODE_OPTIONS", ...serve], { cwd: folder });
+  t.teardown(() => broker.kill("SIGKILL"));
+  const url = await urlOf(broker);
+  const sizes = ["--online", "30", "--in-flight", "4", "--paced", "600", "--seconds", "0.3"];
+  const { stdout } = await run(
+    command,
+    ["bench", "whale", "--url", url, ...sizes, "--json", "whale.json", "--html", "whale.html"],
+    { cwd: folder },
+  );
+  t.match(stdout, /\| 30 online, 4 in flight /);
+  const { rows } = JSON.parse(await readFile(join(folder, "whale.json"), "utf8")) as RunResult;
+  for (const { deliveries, publishes, cpu } of rows) {
+    t.ok(publishes! > 0 && deliveries === publishes! * 30, "every post reached every reader");
+    t.ok(cpu !== undefined, "the CPU of a broker on this machine is seen");
+  }
+  t.match(await readFile(join(folder, "whale.html"), "utf8"), /<html/);
 });
 
 await tap.test("types come along", async (t) => {
