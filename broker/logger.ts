@@ -6,6 +6,8 @@ import type { LogLevel } from "./options.ts";
 
 export type { Logger };
 
-export function createLogger(level: LogLevel): Logger {
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
+/** `worker` is the number of the worker process that it is in. */
+export function createLogger(level: LogLevel, worker?: number): Logger {
+  const base = worker === undefined ? null : { worker };
+  return pino({ level, base, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
 }

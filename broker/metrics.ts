@@ -1,9 +1,12 @@
 /* Metrics: what the broker tells of itself, in Prometheus' text format.
  *
  * Most are read from their source when they are asked for, so that counting costs nothing in between. Counters that are
- * read so go up as long as the process lives, as counters do. Names carry units; words are those of the protocol. */
+ * read so go up as long as the process lives, as counters do. Names carry units; words are those of the protocol.
+ *
+ * A process tells what it has: the log and the store, or a front, or both. Where they are several, `aggregator` says how
+ * one figure of the broker comes of theirs (workers/figures.ts). */
 
-import { Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
+import { type Aggregator, Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
 
 import type { ErrorCode } from "../protocol/index.ts";
 import type { Log } from "./log/log.ts";
@@ -11,17 +14,20 @@ import type { Sessions } from "./sessions/index.ts";
 import type { State } from "./state/index.ts";
 import type { Streams } from "./streams/index.ts";
 
-export interface MetricsSources {
+export interface CoreSources {
   state: Pick<State, "size" | "meta">;
   log: Pick<Log, "pending" | "durable">;
+}
+
+export interface FrontSources {
   streams: Pick<Streams, "stats" | "head">;
   sessions: Pick<Sessions, "count" | "opened">;
 }
 
-export interface Metrics {
-  readonly contentType: string;
-  /** All of it as text. */
-  text(): Promise<string>;
+/** What a front counts. */
+export interface FrontMetrics {
+  /** Tells the figures of these, too. */
+  watch(front: FrontSources): void;
   /** A request was refused. */
   onRefusal(code: ErrorCode): void;
   /** A slow reader's outbox was dropped; it goes on by catching up. */
@@ -30,13 +36,23 @@ export interface Metrics {
   onFault(): void;
 }
 
+/** A process's metrics as they travel to the process that sums them up. */
+export type Figures = Awaited<ReturnType<Registry["getMetricsAsJSON"]>>;
+
+export interface Metrics extends FrontMetrics {
+  readonly contentType: string;
+  /** All of it as text. */
+  text(): Promise<string>;
+  figures(): Promise<Figures>;
+}
+
 /** Metrics of their own registry, so that several brokers can live in one process. */
-export function createMetrics(sources: MetricsSources): Metrics {
+export function createMetrics(sources: Partial<CoreSources & FrontSources>): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  addGauges(registry, sources);
-  addStoreGauges(registry, sources);
-  addReadCounters(registry, sources);
+  const { state, log, streams, sessions } = sources;
+  if (state !== undefined && log !== undefined) addCore(registry, { state, log });
+  if (streams !== undefined && sessions !== undefined) addFront(registry, { streams, sessions });
   const registers = [registry];
   const refusals = new Counter({
     name: "whalesong_refusals_total",
@@ -56,15 +72,35 @@ export function createMetrics(sources: MetricsSources): Metrics {
   });
   return {
     contentType: registry.contentType,
+    watch: (front) => addFront(registry, front),
     text: () => registry.metrics(),
+    figures: () => registry.getMetricsAsJSON(),
     onRefusal: (code) => refusals.inc({ code }),
     onFallBack: () => fallBacks.inc(),
     onFault: () => faults.inc(),
   };
 }
 
-function addGauges(registry: Registry, { state, log, streams, sessions }: MetricsSources): void {
-  const gauges: [name: string, help: string, read: () => number][] = [
+type GaugeOf = [name: string, help: string, read: () => number, aggregator?: Aggregator];
+
+function addGauges(registry: Registry, gauges: GaugeOf[]): void {
+  for (const [name, help, read, aggregator = "sum"] of gauges) {
+    const registers = [registry];
+    const gauge: Gauge = new Gauge({ name, help, registers, aggregator, collect: () => gauge.set(read()) });
+  }
+}
+
+function addCore(registry: Registry, { state, log }: CoreSources): void {
+  addGauges(registry, [
+    ["whalesong_durable_offset", "Offset up to which all is on disk.", () => log.durable],
+    ["whalesong_floor_offset", "Offset up to which entries are gone.", () => state.meta.floor],
+    ["whalesong_log_pending", "Commands that wait to be applied.", () => log.pending],
+  ]);
+  addStoreGauges(registry, state);
+}
+
+function addFront(registry: Registry, { streams, sessions }: FrontSources): void {
+  addGauges(registry, [
     ["whalesong_sessions", "Clients connected, by WebSocket or as event streams.", () => sessions.count],
     [
       "whalesong_subscriptions",
@@ -76,20 +112,16 @@ function addGauges(registry: Registry, { state, log, streams, sessions }: Metric
       "whalesong_head_offset",
       "Offset up to which all is durable and on its way to readers.",
       () => streams.head,
+      "min",
     ],
-    ["whalesong_durable_offset", "Offset up to which all is on disk.", () => log.durable],
-    ["whalesong_floor_offset", "Offset up to which entries are gone.", () => state.meta.floor],
-    ["whalesong_log_pending", "Commands that wait to be applied.", () => log.pending],
     ["whalesong_fanout_pending", "Entries that wait to be fanned out.", () => streams.stats.fanOutPending],
     ["whalesong_interest_bytes", "Memory of the interest index.", () => streams.stats.interestBytes],
-  ];
-  for (const [name, help, read] of gauges) {
-    const gauge: Gauge = new Gauge({ name, help, registers: [registry], collect: () => gauge.set(read()) });
-  }
+  ]);
+  addReadCounters(registry, { streams, sessions });
 }
 
 /** The store's sizes, looked up once for each scrape: all are set when the first of them is asked for. */
-function addStoreGauges(registry: Registry, { state }: MetricsSources): void {
+function addStoreGauges(registry: Registry, state: CoreSources["state"]): void {
   const registers = [registry];
   const labelNames = ["table"] as const;
   const used: Gauge = new Gauge({
@@ -125,7 +157,7 @@ function addStoreGauges(registry: Registry, { state }: MetricsSources): void {
   });
 }
 
-function addReadCounters(registry: Registry, { streams, sessions }: MetricsSources): void {
+function addReadCounters(registry: Registry, { streams, sessions }: FrontSources): void {
   const registers = [registry];
   const opened: Counter = new Counter({
     name: "whalesong_sessions_opened_total",

@@ -6,6 +6,7 @@ import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
+import { availableParallelism } from "node:os";
 
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -32,6 +33,8 @@ export interface BrokerOptions {
    * may lose the last moments, and the epoch changes after an unclean stop, so that no cursor lies.
    */
   sync: "always" | "periodic";
+  /** Processes that hold the sessions, while this one applies; 0: this one does both. `serve` has one for each core beyond the first. */
+  workers: number;
   /** This node's name, told to clients. */
   node: string;
   /** Entries older than this are removed, in ms. Kept for ever when undefined. */
@@ -72,6 +75,7 @@ export const defaults: BrokerOptions = {
   audience: undefined,
   logLevel: "info",
   sync: "always",
+  workers: 0,
   node: "whalesong",
   retainAgeMs: undefined,
   retainCount: undefined,
@@ -99,6 +103,7 @@ const day = 86_400_000;
 /** What numbers may be, in the units that their names end in. */
 const ranges: Partial<Record<keyof BrokerOptions, [least: number, most: number]>> = {
   port: [0, 65_535],
+  workers: [0, 64],
   retainAgeMs: [1, Number.MAX_SAFE_INTEGER],
   retainCount: [1, Number.MAX_SAFE_INTEGER],
   userRate: [0.001, 1e9],
@@ -125,6 +130,8 @@ export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
       throw new OptionsError(`${name}: from ${least} to ${most}; got ${value}`);
     }
   }
+  if (!Number.isInteger(options.workers))
+    throw new OptionsError(`workers: a whole number; got ${options.workers}`);
   for (const origin of options.corsOrigins) {
     if (origin !== "*" && !(URL.canParse(origin) && new URL(origin).origin === origin)) {
       throw new OptionsError(
@@ -215,6 +222,12 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
   ["audience", "--audience <aud>", "the aud that tokens must have"],
   ["logLevel", "--log-level <level>", logLevels.join(", ")],
   ["sync", "--sync <mode>", "answer when on disk (always), or when committed (periodic)"],
+  [
+    "workers",
+    "--workers <number>",
+    "processes that hold sessions; 0: none but this one (default: one for each core beyond the first)",
+    parseCount,
+  ],
   ["node", "--node <name>", "this node's name"],
   [
     "retainAgeMs",
@@ -260,7 +273,7 @@ export function addServeOptions(command: Command): Command {
     if (parse !== undefined) option.argParser(parse);
     const choices = choicesOf[name];
     if (choices !== undefined) option.choices(choices);
-    const preset = defaults[name];
+    const preset = name === "workers" ? undefined : defaults[name];
     if (preset !== undefined && !Array.isArray(preset)) option.default(preset, describe(name, preset));
     command.addOption(option);
   }
@@ -275,7 +288,8 @@ export function addServeOptions(command: Command): Command {
 /** The options of a parsed `serve`: flags, variables, the config file, defaults. @throws OptionsError */
 export function readServeOptions(command: Command): BrokerOptions {
   const config = command.getOptionValue("config") as string | undefined;
-  const chosen: Partial<BrokerOptions> = config === undefined ? {} : readConfig(config);
+  const workers = availableParallelism() - 1;
+  const chosen: Partial<BrokerOptions> = { workers, ...(config === undefined ? {} : readConfig(config)) };
   for (const [name] of flags) {
     const source = command.getOptionValueSource(name);
     if (source === undefined || source === "default") continue;

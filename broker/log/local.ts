@@ -17,6 +17,8 @@ import type { EntryListener, Log } from "./log.ts";
 const maxBatch = 512;
 /** Commands that wait for their turn. */
 const maxPending = 200_000;
+/** How soon to look again while those who hear of entries are behind, in ms. */
+const behindMs = 1;
 /** Batches committed and not yet flushed. */
 const maxFlushing = 4;
 
@@ -95,6 +97,9 @@ export class LocalLog implements Log {
     else this.#waiters.push({ offset, callback });
   }
 
+  /** Nobody is answered before the listener is told. */
+  current(): undefined {}
+
   /** After a failure to commit: tries whether the store can be written again, by a command that changes nothing. A broker
    *  that is not ready may be sent none that would find out. Called every second or so. */
   async probe(): Promise<void> {
@@ -121,7 +126,7 @@ export class LocalLog implements Log {
 
   /** A publisher that outruns fan-out is held back here: its sessions stop reading once enough of theirs wait. */
   #runBatchInTurn(): void {
-    if (this.#options.isBehind?.() === true) setImmediate(() => this.#runBatchInTurn());
+    if (this.#options.isBehind?.() === true) setTimeout(() => this.#runBatchInTurn(), behindMs);
     else void this.#runBatch();
   }
 

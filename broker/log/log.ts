@@ -23,6 +23,9 @@ export interface Log {
   readonly durable: Offset;
   /** Runs `callback` once all up to `offset` is durable: now, or later, before later entries are told. */
   whenDurable(offset: Offset, callback: () => void): void;
+  /** Settles once all that was answered to anyone before the call, here or by another process, was told to the listener;
+   *  undefined when that is so. */
+  current(): Promise<void> | undefined;
   /** Why commands are refused at present; undefined when they are taken. */
   readonly refusal: string | undefined;
   /** Commands waiting to be applied, for metrics. */

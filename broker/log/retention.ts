@@ -20,13 +20,13 @@ export interface RetentionPolicy {
 
 export class Retention {
   readonly #state: State;
-  readonly #log: Log;
+  readonly #log: Pick<Log, "append" | "durable">;
   readonly #policy: RetentionPolicy;
   readonly #now: () => number;
   #isRunning = false;
   #isStopped = false;
 
-  constructor(state: State, log: Log, policy: RetentionPolicy, now: () => number) {
+  constructor(state: State, log: Pick<Log, "append" | "durable">, policy: RetentionPolicy, now: () => number) {
     this.#state = state;
     this.#log = log;
     this.#policy = policy;

@@ -50,7 +50,7 @@ export class Attachments {
   }
 
   async #open(number: number, fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
-    const { operations, streams, state, cursors } = this.#services;
+    const { operations, streams, state } = this.#services;
     const as = typeof fields.as === "string" ? fields.as : undefined;
     const { stream, reader } = await operations.resolveStream(
       { ...fields, as },
@@ -58,9 +58,7 @@ export class Attachments {
       "create",
     );
     const cursor = cursorKey(reader, this.#identity.device, stream.name);
-    // Taken first: a seek that comes while a first resume is written outdates what this subscription acknowledges.
-    const generation = cursors.generation(cursor);
-    const position = await operations.startOf(fields.from ?? "resume", cursor);
+    const { position, generation } = await operations.startOf(fields.from ?? "resume", cursor);
     const subscription = new Subscription(number, stream, this.#sink, position);
     if (!this.#isClosed) {
       this.#byNumber.set(number, { subscription, cursor, generation });
@@ -78,9 +76,10 @@ export class Attachments {
 
   /** Takes note of how far the client is. With an id, answered once that is on disk. @throws `not_found`, `cursor_in_future`, … */
   async acknowledge({ sub, cursor, id }: RequestOf<"ack">): Promise<ResultOf<"ack">> {
-    const { state, streams, cursors } = this.#services;
+    const { state, streams, cursors, operations } = this.#services;
     const attachment = this.#get(sub);
     const offset: Offset = state.positions.parseCursor(cursor);
+    if (offset > streams.head) await operations.current();
     if (offset > streams.head) {
       throw new WhalesongError("cursor_in_future", `cursor: ${cursor} is beyond the head`, {
         field: "cursor",

@@ -11,7 +11,18 @@ const gatherMs = 100;
 /** Cursors kept in memory once they are written. */
 const keptCursors = 100_000;
 
-export class CursorKeeper {
+/** Where sessions keep their cursors: the keeper itself, or a worker's way to it. Calls take effect in their order. */
+export interface Cursors {
+  get(key: CursorKey): Cursor | undefined | Promise<Cursor | undefined>;
+  /** The reader has finished with all up to `offset`. An older offset changes nothing, nor does another generation's. */
+  acknowledge(key: CursorKey, offset: Offset, generation: number): void;
+  /** Moves the cursor, back or forth, into a new generation. */
+  seek(key: CursorKey, offset: Offset): void;
+  /** Settles once all that was acknowledged and sought is on disk; rejects when it could not be written. */
+  flush(): Promise<void>;
+}
+
+export class CursorKeeper implements Cursors {
   readonly #state: State;
   readonly #onFailure: (error: unknown) => void;
   #gathered = new Map<CursorKey, Cursor>();
@@ -33,24 +44,17 @@ export class CursorKeeper {
     );
   }
 
-  /** The generation a reader that begins now acknowledges in. */
-  generation(key: CursorKey): number {
-    return this.get(key)?.generation ?? 0;
-  }
-
-  /** The reader has finished with all up to `offset`. An older offset changes nothing, nor does another generation's. */
   acknowledge(key: CursorKey, offset: Offset, generation: number): void {
     const cursor = this.get(key);
     if (cursor !== undefined && (offset <= cursor.offset || generation !== cursor.generation)) return;
     this.#gather(key, { offset, generation });
   }
 
-  /** Moves the cursor, back or forth. */
   seek(key: CursorKey, offset: Offset): void {
-    this.#gather(key, { offset, generation: this.generation(key) + 1 });
+    this.#gather(key, { offset, generation: (this.get(key)?.generation ?? 0) + 1 });
   }
 
-  /** Writes all that is gathered. Settles once it is on disk; rejects when it could not be written, and keeps it. */
+  /** Writes all that is gathered; what could not be written is kept. */
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -24,15 +24,14 @@ import {
   type CursorKey,
   type Command,
   type Offset,
-  type Outcome,
   type State,
   type UserNo,
   cursorKey,
 } from "../state/index.ts";
 import type { Stream, Streams } from "../streams/index.ts";
-import type { CursorKeeper } from "./cursor-keeper.ts";
+import type { Cursors } from "./cursor-keeper.ts";
+import type { Intake } from "./intake.ts";
 import { type Principal, actingUser, requireScope } from "./principal.ts";
-import type { Rates } from "./rates.ts";
 
 /** The name under which a client that gives none keeps its cursors. */
 export const defaultDevice = "default";
@@ -45,8 +44,8 @@ export interface OperationsParts {
   state: State;
   log: Log;
   streams: Streams;
-  cursors: CursorKeeper;
-  rates: Rates;
+  cursors: Cursors;
+  intake: Intake;
 }
 
 export class Operations {
@@ -100,7 +99,8 @@ export class Operations {
     const { users } = this.#parts.state;
     const known = users.find(handle);
     if (known !== undefined) return known;
-    await this.#append({ op: "user", user: handle });
+    const { error } = await this.#parts.log.append({ op: "user", user: handle });
+    if (error !== undefined) throw error;
     return users.find(handle)!;
   }
 
@@ -116,6 +116,7 @@ export class Operations {
   ): Promise<{ stream: Stream; reader: UserNo }> {
     requireScope(principal, "read");
     const handle = checkHandle(actingUser(principal, fields.as), fields.as === undefined ? "user" : "as");
+    this.#parts.state.refresh();
     const reader =
       purpose === "create" ? await this.#ensureUser(handle) : (this.#parts.state.users.find(handle) ?? 0);
     if (purpose === "create" && fields.stream.startsWith("user:")) {
@@ -126,22 +127,40 @@ export class Operations {
     return { stream, reader };
   }
 
-  /** Where delivery starts: `resume`, `live`, `earliest` or a cursor. @throws `cursor_too_old`, `epoch_mismatch`, `cursor_in_future` */
-  async startOf(from: string, key: CursorKey): Promise<Offset> {
-    const { state, streams, cursors } = this.#parts;
-    if (from === "live") return streams.head;
-    if (from === "earliest") return state.meta.floor;
-    if (from !== "resume") return this.#offset(from, "from");
-    const cursor = cursors.get(key);
+  /**
+   * Where delivery starts: `resume`, `live`, `earliest` or a cursor; and the generation of the durable cursor in which the
+   * reader acknowledges. @throws `cursor_too_old`, `epoch_mismatch`, `cursor_in_future`
+   */
+  async startOf(from: string, key: CursorKey): Promise<{ position: Offset; generation: number }> {
+    const { streams, cursors } = this.#parts;
+    // Taken first: a seek that comes while a first resume is written outdates what this subscription acknowledges.
+    const cursor = await cursors.get(key);
+    const generation = cursor?.generation ?? 0;
+    await this.current();
+    if (from !== "resume") return { position: this.#position(from, "from"), generation };
     if (cursor !== undefined) {
       this.#refuseTooOld(cursor.offset, "from");
-      return cursor.offset;
+      return { position: cursor.offset, generation };
     }
     // A device's first resume fixes its cursor here and now, so that whatever comes after is never missed.
     const { head } = streams;
-    cursors.acknowledge(key, head, cursors.generation(key));
+    cursors.acknowledge(key, head, generation);
     await cursors.flush();
-    return head;
+    return { position: head, generation };
+  }
+
+  /** Settles once all that any client of the broker was answered before is known here too: `head` is past it then, and
+   *  the tables are read as it left them. */
+  current(): Promise<void> | undefined {
+    const { state, log } = this.#parts;
+    state.refresh();
+    return log.current();
+  }
+
+  #position(named: string, field: string): Offset {
+    if (named === "live") return this.#parts.streams.head;
+    if (named === "earliest") return this.#parts.state.meta.floor;
+    return this.#offset(named, field);
   }
 
   /** The offset of a cursor that can still be served. */
@@ -190,27 +209,30 @@ export class Operations {
     if (data !== undefined) command.data = data;
     if (replyTo !== undefined) command.replyTo = replyTo;
     if (key !== undefined) command.key = key;
-    return this.#publish(command);
+    return this.#publish(command, principal);
   }
 
   #onPost(
     { op, as, post }: RequestOf<"repost" | "delete">,
     principal: Principal,
   ): Promise<ResultOf<"repost">> {
-    return this.#publish({ op, user: this.#writer(principal, as), post });
+    return this.#publish({ op, user: this.#writer(principal, as), post }, principal);
   }
 
   async #follow(
     { op, as, user }: RequestOf<"follow" | "unfollow">,
     principal: Principal,
   ): Promise<ResultOf<"follow">> {
-    await this.#append({ op, user: this.#writer(principal, as), target: checkHandle(user) });
+    const command: Command = { op, user: this.#writer(principal, as), target: checkHandle(user) };
+    const { error } = await this.#parts.intake.append(command, principal);
+    if (error !== undefined) throw error;
     return { state: op === "follow" ? "following" : "none" };
   }
 
   async #get({ post: id }: RequestOf<"get">, principal: Principal): Promise<ResultOf<"get">> {
     requireScope(principal, "read");
     const { state, streams } = this.#parts;
+    state.refresh();
     const offset = state.positions.parseId(id);
     let entry = offset === undefined ? undefined : state.entry(offset);
     if (entry?.kind === "repost" && !entry.deleted) entry = state.entry(entry.original);
@@ -228,6 +250,7 @@ export class Operations {
   ): Promise<ResultOf<"following">> {
     requireScope(principal, "read");
     const { state } = this.#parts;
+    state.refresh();
     // Of others one asks by name; a caller who was never heard of follows nobody, and nobody follows them.
     const user =
       request.user === undefined
@@ -254,6 +277,7 @@ export class Operations {
   ): Promise<ResultOf<"relationship">> {
     requireScope(principal, "read");
     const { state } = this.#parts;
+    state.refresh();
     const other = this.#knownUser(user);
     const me = state.users.find(checkHandle(actingUser(principal, as)));
     const following = me !== undefined && state.follows.has(me, other);
@@ -277,6 +301,8 @@ export class Operations {
     }
     const { state, streams } = this.#parts;
     const { stream } = await this.resolveStream(request, principal, "look");
+    await this.current();
+    state.refresh(); // of this very stretch of code, so that the floor is that of what is read
     const page = streams.read({
       stream,
       limit: request.limit ?? defaultPageItems,
@@ -295,40 +321,29 @@ export class Operations {
     principal: Principal,
     device: string,
   ): Promise<ResultOf<"cursor">> {
-    const { cursors, state, streams } = this.#parts;
+    const { cursors, state } = this.#parts;
     const { stream, reader } = await this.resolveStream(request, principal, "create");
     const name = request.device ?? device;
     const key = cursorKey(reader, name, stream.name);
     if (request.set !== undefined) {
-      const { set } = request;
-      cursors.seek(
-        key,
-        set === "live" ? streams.head : set === "earliest" ? state.meta.floor : this.#offset(set, "set"),
-      );
+      await this.current();
+      cursors.seek(key, this.#position(request.set, "set"));
       await cursors.flush();
     }
-    const cursor = cursors.get(key);
+    const cursor = await cursors.get(key);
     const result = { stream: stream.name, device: name };
     return cursor === undefined ? result : { ...result, cursor: state.positions.cursor(cursor.offset) };
   }
 
-  /** The handle that a command acts as. @throws `forbidden`, `rate_limited`, `bad_request` */
+  /** The handle that a command acts as. @throws `forbidden`, `bad_request` */
   #writer(principal: Principal, as: string | undefined): string {
     requireScope(principal, "write");
-    const handle = checkHandle(actingUser(principal, as), as === undefined ? "user" : "as");
-    this.#parts.rates.take(principal);
-    return handle;
+    return checkHandle(actingUser(principal, as), as === undefined ? "user" : "as");
   }
 
-  async #append(command: Command): Promise<Outcome> {
-    const outcome = await this.#parts.log.append(command);
-    if (outcome.error !== undefined) throw outcome.error;
-    return outcome;
-  }
-
-  #publish(command: Command): Promise<ResultOf<"post">> {
+  #publish(command: Command, principal: Principal): Promise<ResultOf<"post">> {
     const { positions } = this.#parts.state;
-    return this.#parts.log.append(command).then((outcome) => {
+    return this.#parts.intake.append(command, principal).then((outcome) => {
       if (outcome.error !== undefined) throw outcome.error;
       return {
         id: positions.id(outcome.answer),

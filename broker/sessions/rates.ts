@@ -1,9 +1,6 @@
-/* Rates: how fast one user may send commands, over all their connections and transports.
- *
- * A principal with the scope `backend` speaks for many users and is trusted to hold itself back: it is not limited. */
+/* Rates: how fast one user may send commands, over all their connections, transports and worker processes. */
 
 import { WhalesongError, fold } from "../../protocol/index.ts";
-import type { Principal } from "./principal.ts";
 import { type Rate, TokenBucket } from "./token-bucket.ts";
 
 /** Users whose bucket is kept; past it full buckets are forgotten, which changes nothing for them, then the oldest. */
@@ -20,10 +17,9 @@ export class Rates {
   }
 
   /** @throws `rate_limited` */
-  take(principal: Principal): void {
-    if (principal.scopes.has("backend")) return;
+  take(handle: string): void {
     const now = this.#now();
-    const user = fold(principal.user);
+    const user = fold(handle);
     let bucket = this.#buckets.get(user);
     if (bucket === undefined) {
       if (this.#buckets.size >= maxBuckets) this.#forgetFull(now);

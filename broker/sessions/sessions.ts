@@ -7,7 +7,7 @@ import type { State } from "../state/index.ts";
 import type { Streams, Subscription } from "../streams/index.ts";
 import type { Authenticator } from "./authenticator.ts";
 import type { Connection } from "./connection.ts";
-import type { CursorKeeper } from "./cursor-keeper.ts";
+import type { Cursors } from "./cursor-keeper.ts";
 import type { Operations } from "./operations.ts";
 import { Session } from "./session.ts";
 import type { Rate } from "./token-bucket.ts";
@@ -20,7 +20,7 @@ const leastSpreadMs = 1_000;
 export interface SessionServices {
   state: State;
   streams: Streams;
-  cursors: CursorKeeper;
+  cursors: Cursors;
   operations: Operations;
   authenticator: Authenticator;
   /** This node's name. */

@@ -65,10 +65,12 @@ export class Environment {
   readonly tables: Tables;
   readonly #root: RootDatabase<Buffer, Buffer>;
 
-  constructor(path: string) {
+  /** With `readOnly` the store of another process, which writes it meanwhile. */
+  constructor(path: string, { readOnly = false } = {}) {
     this.#root = open<Buffer, Buffer>({
       path,
       noSubdir: false, // a folder, also when its name holds a dot
+      readOnly,
       maxDbs: 64,
       maxReaders: 256,
       eventTurnBatching: false, // the log groups its writes itself
@@ -128,6 +130,11 @@ export class Environment {
     }
     const usedBytes = Object.values(tables).reduce((sum, table) => sum + table.bytes, 0);
     return { usedBytes, fileBytes: (root.lastPageNumber + 1) * root.pageSize, tables };
+  }
+
+  /** Frees what processes that died while they read keep from being reused. */
+  forgetDeadReaders(): void {
+    this.#root.readerCheck();
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,10 @@
  * Readers use the nouns (users, follows, topics, …) directly; what they read may be committed but not yet durable, so
  * whoever sends it out waits for the log to say that `applied()` is.
  *
+ * A store has one writer. Other processes of the same broker open it by `openReader`, and what such a State keeps in memory
+ * follows the log: at each `refresh` it looks at the entries that came since, forgets what they changed, and hands them
+ * over by `takeEntries`. All reads after a `refresh`, in the same synchronous stretch, agree with what is kept.
+ *
  * Knows no socket, no clock, no NATS. */
 
 import { randomBytes } from "node:crypto";
@@ -48,7 +52,10 @@ export class State {
   readonly cursors: Cursors;
   readonly positions: Positions;
   readonly #environment: Environment;
-  readonly #lock: FolderLock;
+  /** Undefined for a reader: the writer holds it. */
+  readonly #lock: FolderLock | undefined;
+  /** Of a reader: entries that came and were not taken yet. */
+  #arrived: Entry[] | undefined;
   readonly #entries = new RecentMap<Offset, Entry>(keptBytes / 2, bytesOf);
   /** Offsets of entries that the transactions under way replace or remove. */
   readonly #changed: Offset[] = [];
@@ -74,7 +81,17 @@ export class State {
     }
   }
 
-  private constructor(environment: Environment, lock: FolderLock, meta: Meta) {
+  /** Opens, to read alone, the store in the folder `path` that another process has open and writes. */
+  static openReader(path: string): State {
+    const environment = new Environment(path, { readOnly: true });
+    const meta = readMeta(environment.tables.meta);
+    if (meta === undefined) throw new Error(`data folder ${path}: nothing was written there yet`);
+    const state = new State(environment, undefined, meta);
+    state.#arrived = [];
+    return state;
+  }
+
+  private constructor(environment: Environment, lock: FolderLock | undefined, meta: Meta) {
     const { tables } = environment;
     this.#environment = environment;
     this.#lock = lock;
@@ -102,6 +119,36 @@ export class State {
   /** Takes a fresh snapshot. */
   refresh(): void {
     this.#environment.refresh();
+    if (this.#arrived !== undefined) this.#follow(this.#arrived);
+  }
+
+  /** Of a reader: the entries up to `upTo` that came since the last call, `most` at most. */
+  takeEntries(upTo: Offset, most: number): Entry[] {
+    const arrived = this.#arrived ?? [];
+    let count = 0;
+    while (count < most && count < arrived.length && arrived[count]!.offset <= upTo) count++;
+    return arrived.splice(0, count);
+  }
+
+  /** Brings what is kept in memory to the snapshot. Whatever changes an entry is an entry itself, but for a trim. */
+  #follow(arrived: Entry[]): void {
+    const applied = this.applied();
+    if (applied === this.#head) return;
+    const { floor } = this.#meta;
+    this.#meta = readMeta(this.#environment.tables.meta) ?? this.#meta;
+    for (let gone = floor + 1; gone <= this.#meta.floor; gone++) this.#entries.delete(gone);
+    for (const entry of this.entries(this.#head, applied)) {
+      if (entry.kind === "delete") this.#entries.delete(entry.target);
+      if (entry.kind === "post" || entry.kind === "repost" || entry.kind === "delete")
+        this.topics.note(entry.author, entry.offset);
+      arrived.push(entry);
+    }
+    this.#head = applied;
+  }
+
+  /** Frees pages that readers which died keep from being reused. */
+  forgetDeadReaders(): void {
+    this.#environment.forgetDeadReaders();
   }
 
   /** Applies `commands` in one transaction. Calls take effect in their order. */
@@ -176,10 +223,10 @@ export class State {
 
   /** Waits for what is being written, then lets go of the folder. */
   async close(): Promise<void> {
-    if (this.#meta.isAnsweringEarly)
+    if (this.#meta.isAnsweringEarly && this.#lock !== undefined)
       await writeMetaAlone(this.#environment, { ...this.#meta, isAnsweringEarly: false });
     await this.#environment.close();
-    this.#lock.release();
+    this.#lock?.release();
   }
 
   // What follows changes the tables, and is for `apply` alone, within a transaction.

@@ -148,6 +148,12 @@ export class Topics {
     return Math.max(last, 0);
   }
 
+  /** Another process has filed an entry by `author` at `offset`. Keeps the bound where it is known; elsewhere it is read when needed. */
+  note(author: UserNo, offset: Offset): void {
+    const known = author < this.#lastByAuthor.length ? this.#lastByAuthor[author]! : 0;
+    if (known !== 0 && known < offset) this.#lastByAuthor[author] = offset;
+  }
+
   /** Where the rows are that have an offset of `first` or greater. */
   #rowsFrom(topic: TopicPrefix, first: Offset): { start: Buffer; end: Buffer } {
     return { start: keyOf(topic, first), end: afterPrefix(topic) };

@@ -93,11 +93,11 @@ export class CatchUp {
 
   #step(subscription: Subscription): void {
     const { state, tail, interest, whenDurable, onTooOld } = this.#parts;
+    state.refresh();
     if (subscription.position < state.meta.floor) {
       onTooOld(subscription);
       return;
     }
-    state.refresh();
     this.#followList = undefined;
     const applied = state.applied();
     const head = tail.end;

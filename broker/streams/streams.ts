@@ -145,9 +145,8 @@ export class Streams {
     this.#subscriptions.delete(subscription);
   }
 
-  /** A page of a stream. Send it once all up to its `applied` is durable. */
+  /** A page of a stream, of the present snapshot. Send it once all up to its `applied` is durable. */
   read(request: PageRequest): Page {
-    this.#state.refresh();
     return this.#pages.read(request);
   }
 

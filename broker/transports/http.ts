@@ -58,7 +58,7 @@ export interface HttpParts {
   logger: Logger;
   health: {
     /** Why it does not serve at present; undefined when it does. */
-    readiness(): string | undefined;
+    readiness(): string | undefined | Promise<string | undefined>;
   };
   /** Metrics in Prometheus' text format. */
   metrics: () => Promise<string>;
@@ -289,8 +289,8 @@ function addOperatorRoutes(server: FastifyInstance, parts: HttpParts): void {
   const openApi = JSON.stringify(createOpenApi(version));
   server.get("/openapi.json", (_request, reply) => reply.type("application/json").send(openApi));
   server.get("/healthz", () => ({ status: "alive", version }));
-  server.get("/readyz", () => {
-    const reason = health.readiness();
+  server.get("/readyz", async () => {
+    const reason = await health.readiness();
     if (reason !== undefined) throw new WhalesongError("unavailable", reason);
     return { status: "ready" };
   });

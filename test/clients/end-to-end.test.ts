@@ -16,6 +16,7 @@ import {
   type Disconnect,
   type Stream,
 } from "../../clients/node/index.ts";
+import { workers } from "../workers/count.ts";
 import { nextEvent, quick } from "./session.ts";
 
 for (const codec of ["msgpack", "json"] as const) {
@@ -245,7 +246,7 @@ interface World {
 }
 
 async function start(t: Test, given: Partial<BrokerOptions> = {}): Promise<World> {
-  const options: Partial<BrokerOptions> = { logLevel: "error", drainMs: 20, ...given };
+  const options: Partial<BrokerOptions> = { logLevel: "error", drainMs: 20, workers, ...given };
   const data = await mkdtemp(join(tmpdir(), "whalesong-sdk-"));
   let broker = await Broker.start({ port: 0, data, ...options });
   const { url } = broker;

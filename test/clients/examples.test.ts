@@ -12,6 +12,7 @@ import tap, { type Test } from "tap";
 
 import { Broker } from "../../broker/broker.ts";
 import { connect } from "../../clients/node/index.ts";
+import { workers } from "../workers/count.ts";
 import { nextEvent } from "./session.ts";
 
 const examples = fileURLToPath(new URL("../../clients/examples/", import.meta.url));
@@ -113,7 +114,7 @@ await tap.test("reply-bot.ts", async (t) => {
 
 async function start(t: Test): Promise<string> {
   const data = await mkdtemp(join(tmpdir(), "whalesong-examples-"));
-  const broker = await Broker.start({ port: 0, data, logLevel: "error", drainMs: 0 });
+  const broker = await Broker.start({ port: 0, data, logLevel: "error", drainMs: 0, workers });
   t.teardown(async () => {
     await broker.stop();
     await rm(data, { recursive: true, force: true });

@@ -4,6 +4,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 
+import { workers } from "../workers/count.ts";
+
 const main = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
 
 export class BrokerProcess {
@@ -12,7 +14,8 @@ export class BrokerProcess {
   #exit: Promise<unknown>;
 
   static async start(folder: string, ...flags: string[]): Promise<BrokerProcess> {
-    const serve = ["serve", "--data", folder, "--port", "0", "--log-level", "warn", ...flags];
+    const serve = ["serve", "--data", folder, "--port", "0", "--log-level", "warn"];
+    serve.push("--workers", String(workers), ...flags);
     const child = spawn(process.execPath, ["--import=tsx", main, ...serve], {
       stdio: ["ignore", "pipe", "inherit"],
     });

@@ -15,6 +15,7 @@ import { LocalLog } from "../../broker/log/local.ts";
 import {
   type Authenticator,
   CursorKeeper,
+  LocalIntake,
   Operations,
   type Principal,
   Rates,
@@ -91,7 +92,7 @@ export class SessionBroker {
       log: this.log,
       streams: this.streams,
       cursors: this.cursors,
-      rates: new Rates(unlimited, now),
+      intake: new LocalIntake(this.log, new Rates(unlimited, now)),
     });
     const authenticator = new NameAuthenticator(options.scopes ?? scopes);
     this.sessions = new Sessions({

@@ -13,12 +13,13 @@ import { Broker } from "../../broker/broker.ts";
 import { LocalLog } from "../../broker/log/local.ts";
 import { createMetrics } from "../../broker/metrics.ts";
 import type { BrokerOptions } from "../../broker/options.ts";
-import { CursorKeeper, Operations, Rates, Sessions } from "../../broker/sessions/index.ts";
+import { CursorKeeper, LocalIntake, Operations, Rates, Sessions } from "../../broker/sessions/index.ts";
 import { OpenAuthenticator } from "../../broker/sessions/open-authenticator.ts";
 import { State } from "../../broker/state/index.ts";
 import { Streams, type Subscription } from "../../broker/streams/index.ts";
 import { type HttpParts, createHttpServer } from "../../broker/transports/http.ts";
 import { type ErrorBody, WhalesongError } from "../../protocol/index.ts";
+import { workers } from "../workers/count.ts";
 
 export const secret = "a secret of more than 32 bytes, for tests alone";
 
@@ -51,7 +52,7 @@ export async function dataFolder(
 /** Starts a broker, and gives its URL. */
 export async function startBroker(t: Test, options: Partial<BrokerOptions> = {}): Promise<Broker> {
   const data = await dataFolder(t);
-  const broker = await Broker.start({ port: 0, data: data.path, logLevel: "silent", ...options });
+  const broker = await Broker.start({ port: 0, data: data.path, logLevel: "silent", workers, ...options });
   data.stopBy(() => broker.stop(0));
   return broker;
 }
@@ -79,7 +80,8 @@ export async function startServer(t: Test, parts: Partial<HttpParts> = {}): Prom
     onTooOld: (subscription) => sessions.end(subscription, operations.tooOld("cursor")),
   });
   const cursors = new CursorKeeper(state, onFault);
-  const operations = new Operations({ state, log, streams, cursors, rates: new Rates(rate, now) });
+  const intake = new LocalIntake(log, new Rates(rate, now));
+  const operations = new Operations({ state, log, streams, cursors, intake });
   const authenticator = parts.authenticator ?? new OpenAuthenticator();
   const timeouts = { helloTimeoutMs: 10_000, noProgressMs: 60_000 };
   const sessions: Sessions = new Sessions({

@@ -5,6 +5,7 @@ import tap from "tap";
 import { Broker } from "../../broker/broker.ts";
 import { TokenAuthenticator } from "../../broker/sessions/token-authenticator.ts";
 import type { Subscription } from "../../broker/streams/index.ts";
+import { workers } from "../workers/count.ts";
 import { EventReader, type ServerEvent } from "./event-reader.ts";
 import { type Test, call, dataFolder, secret, startBroker, startServer, tokenFor } from "./server.ts";
 
@@ -140,7 +141,7 @@ await tap.test("comments keep a quiet stream alive", async (t) => {
 
 await tap.test("a broker that stops says goodbye and when to come back; nothing is missed", async (t) => {
   const data = await dataFolder(t);
-  const options = { port: 0, data: data.path, logLevel: "silent" } as const;
+  const options = { port: 0, data: data.path, logLevel: "silent", workers } as const;
   const before = await Broker.start(options);
   data.stopBy(() => before.stop(0));
   const reader = await openStream(t, before.url, { query: "stream=user:bob&user=alice" });

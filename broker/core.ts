@@ -1,0 +1,114 @@
+/* Core: the one writer of a broker. The folder, the state, the log, and all that is one for the whole broker: cursors,
+ * users' rates, retention, how full the store is. Knows no client. */
+
+import { Fullness } from "./log/fullness.ts";
+import { LocalLog } from "./log/local.ts";
+import { Retention } from "./log/retention.ts";
+import type { Logger } from "./logger.ts";
+import type { BrokerOptions } from "./options.ts";
+import { Periodic } from "./periodic.ts";
+import { CursorKeeper, LocalIntake, Rates } from "./sessions/index.ts";
+import { type Entry, type Offset, State } from "./state/index.ts";
+
+/** How often what is due by the clock is looked at, in ms. */
+const checkMs = 1_000;
+
+/** Those who hear of entries: the front of a broker that stands alone, or its workers. */
+export interface Audience {
+  publish(entries: Entry[], durable: Offset): void;
+  /** So far behind that no more should be committed for now. */
+  readonly isBehind: boolean;
+  /** All has been heard up to here: nothing after it may be trimmed. */
+  readonly heard: Offset;
+}
+
+export class Core {
+  readonly options: BrokerOptions;
+  readonly logger: Logger;
+  readonly state: State;
+  readonly log: LocalLog;
+  readonly cursors: CursorKeeper;
+  readonly rates: Rates;
+  readonly intake: LocalIntake;
+  readonly #fullness: Fullness;
+  readonly #retention: Retention;
+  readonly #periodic: Periodic;
+  #readiness: string | undefined = "the broker is starting";
+
+  /** @throws FolderError */
+  static async open(options: BrokerOptions, logger: Logger, audience: () => Audience): Promise<Core> {
+    return new Core(
+      await State.open(options.data, { isDurable: options.sync === "always" }),
+      { options, logger },
+      audience,
+    );
+  }
+
+  private constructor(
+    state: State,
+    { options, logger }: { options: BrokerOptions; logger: Logger },
+    audience: () => Audience,
+  ) {
+    const { maxStoreBytes, minFreeBytes } = options;
+    this.options = options;
+    this.logger = logger;
+    this.state = state;
+    this.#periodic = new Periodic(logger);
+    this.#fullness = new Fullness(state, options.data, {
+      maxStoreBytes,
+      minFreeBytes,
+      onChange: (reason) => {
+        if (reason === undefined) logger.info("there is room again: writes are taken");
+        else logger.warn({ reason }, "writes are refused");
+      },
+    });
+    this.log = new LocalLog(state, {
+      listener: (entries, durable) => audience().publish(entries, durable),
+      isDurable: options.sync === "always",
+      fullness: () => this.#fullness.reason,
+      isBehind: () => audience().isBehind,
+      onFailure: (error) => logger.error({ err: error }, "commit failed"),
+    });
+    this.cursors = new CursorKeeper(state, (error) =>
+      logger.error({ err: error }, "cursors could not be written"),
+    );
+    this.rates = new Rates({ perSecond: options.userRate, burst: options.userBurst }, Date.now);
+    this.intake = new LocalIntake(this.log, this.rates);
+    const { log } = this;
+    const trimmable = {
+      append: log.append.bind(log),
+      get durable(): Offset {
+        return Math.min(log.durable, audience().heard);
+      },
+    };
+    const policy = { ageMs: options.retainAgeMs, count: options.retainCount };
+    this.#retention = new Retention(state, trimmable, policy, Date.now);
+  }
+
+  /** Looks how full the store is before anybody is let in. */
+  check(): Promise<void> {
+    return this.#fullness.check();
+  }
+
+  /** Begins to serve. */
+  start(): void {
+    this.#readiness = undefined;
+    this.#periodic.every(checkMs, async () => {
+      await this.#fullness.check();
+      await this.log.probe();
+      await this.#retention.run();
+    });
+  }
+
+  /** Why the broker does not serve at present; undefined when it does. */
+  get readiness(): string | undefined {
+    return this.#readiness ?? this.log.refusal;
+  }
+
+  /** Says that it stops, and trims no more. What is asked meanwhile is still done. */
+  stop(): void {
+    this.#readiness = "the broker is stopping";
+    this.#periodic.stop();
+    this.#retention.stop();
+  }
+}

@@ -1,0 +1,180 @@
+/* Workers: the processes that hold a broker's sessions, as the process that applies sees them.
+ *
+ *   port ──connection──> the worker with the fewest ──commands──> log ──durable──> all workers
+ *
+ * This process listens and hands each connection over, so that long-lived ones spread evenly and a worker that was replaced
+ * soon has its share. A worker that dies is replaced, at once the first time and later each time when it goes on
+ * dying. Connections that come while none serves wait here. */
+
+import { lookup } from "node:dns/promises";
+import { type AddressInfo, type Server, type Socket, createServer } from "node:net";
+
+import type { Service } from "../broker.ts";
+import type { Core } from "../core.ts";
+import { Periodic } from "../periodic.ts";
+import type { Offset } from "../state/index.ts";
+import { Ledger } from "./ledger.ts";
+import { Seat } from "./seat.ts";
+
+/** How often workers are greeted, in ms. */
+const checkMs = 1_000;
+/** A worker that lives less than this has died young, in ms; then the next waits, from so long, up to so long. */
+const youngMs = 10_000;
+const leastWaitMs = 100;
+const mostWaitMs = 10_000;
+/** Connections that wait for a worker. */
+const maxWaiting = 10_000;
+/** How long after its drain a worker may take to end, in ms. */
+const endGraceMs = 5_000;
+
+/** One worker's number, and who bears it at present. */
+interface Post {
+  readonly number: number;
+  seat: Seat;
+  startedAt: number;
+  waitMs: number;
+}
+
+export class Workers implements Service {
+  readonly #core: Core;
+  readonly #posts: Post[] = [];
+  readonly #servers: Server[] = [];
+  readonly #waiting: Socket[] = [];
+  readonly #periodic: Periodic;
+  readonly #ledger: Ledger;
+  #isStopping = false;
+  #onFirst: { serving: () => void; failed: (error: Error) => void } | undefined;
+
+  constructor(core: Core) {
+    this.#core = core;
+    this.#periodic = new Periodic(core.logger);
+    this.#ledger = new Ledger(core, () => this.#posts.map(({ seat }) => seat));
+  }
+
+  /** Starts them, and then listens. @throws the error of a port that cannot be listened on, or of a worker that cannot begin */
+  async start(): Promise<void> {
+    const { host, port, workers } = this.#core.options;
+    await this.#bind(host, port);
+    await new Promise<void>((resolve, reject) => {
+      this.#onFirst = {
+        serving: () => {
+          if (this.#posts.every(({ seat }) => seat.isServing)) resolve();
+        },
+        failed: reject,
+      };
+      for (let number = 1; number <= workers; number++) {
+        const post = { number, startedAt: 0, waitMs: 0 } as Post;
+        this.#posts.push(post);
+        this.#fill(post);
+      }
+    });
+    this.#onFirst = undefined;
+    this.#periodic.every(checkMs, () => {
+      for (const { seat } of this.#posts) seat.check();
+    });
+  }
+
+  /** Where it listens. */
+  get address(): AddressInfo {
+    return this.#servers[0]!.address() as AddressInfo;
+  }
+
+  publish(): void {
+    for (const { seat } of this.#posts) seat.tell();
+  }
+
+  get isBehind(): boolean {
+    return this.#posts.some(({ seat }) => seat.isBehind);
+  }
+
+  get heard(): Offset {
+    let heard = Number.MAX_SAFE_INTEGER;
+    for (const { seat } of this.#posts) if (seat.isOpened) heard = Math.min(heard, seat.heard);
+    return heard;
+  }
+
+  /** The process ids of those that serve. */
+  get pids(): number[] {
+    return this.#posts.flatMap(({ seat }) => (seat.isServing ? [seat.pid!] : []));
+  }
+
+  /** Settles when all workers have ended. */
+  async drain(drainMs: number): Promise<void> {
+    this.#isStopping = true;
+    this.#periodic.stop();
+    for (const server of this.#servers) server.close();
+    for (const socket of this.#waiting.splice(0)) socket.destroy();
+    for (const { seat } of this.#posts) seat.drain(drainMs);
+    const overdue = setTimeout(() => {
+      this.#core.logger.warn("workers did not end in time and are killed");
+      for (const { seat } of this.#posts) seat.kill();
+    }, drainMs + endGraceMs);
+    await Promise.all(this.#posts.map(({ seat }) => seat.ended));
+    clearTimeout(overdue);
+  }
+
+  async close(): Promise<void> {}
+
+  /** A name that stands for several addresses is listened on at all of them. */
+  async #bind(host: string, port: number): Promise<void> {
+    const found = await lookup(host, { all: true, order: "ipv4first" });
+    let chosen = port;
+    for (const { address } of found) {
+      const server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.#hand(socket));
+      try {
+        await new Promise<void>((resolve, reject) => {
+          server.once("error", reject);
+          server.listen({ host: address, port: chosen, backlog: 511 }, resolve);
+        });
+      } catch (error) {
+        // As elsewhere: a host may have a name for an address that it does not have.
+        if (this.#servers.length > 0) continue;
+        throw error;
+      }
+      this.#servers.push(server);
+      chosen = (server.address() as AddressInfo).port;
+    }
+  }
+
+  #fill(post: Post): void {
+    post.startedAt = Date.now();
+    post.seat = new Seat({
+      number: post.number,
+      core: this.#core,
+      metricsText: () => this.#ledger.text(),
+      onServing: () => {
+        this.#onFirst?.serving();
+        for (const socket of this.#waiting.splice(0)) this.#hand(socket);
+      },
+      onEnd: (reason) => this.#replace(post, reason),
+    });
+  }
+
+  #replace(post: Post, reason: string): void {
+    this.#core.state.forgetDeadReaders();
+    if (this.#isStopping) return;
+    this.#onFirst?.failed(new Error(`worker ${post.number} could not begin: ${reason}`));
+    if (this.#onFirst !== undefined) return;
+    this.#ledger.retire(post.seat);
+    const isYoung = Date.now() - post.startedAt < youngMs;
+    post.waitMs = isYoung ? Math.min(Math.max(post.waitMs * 2, leastWaitMs), mostWaitMs) : 0;
+    const { waitMs, number } = post;
+    this.#core.logger.error(
+      { worker: number, pid: post.seat.pid, reason, waitMs },
+      "worker died; its sessions resume elsewhere, another takes its place",
+    );
+    setTimeout(() => {
+      if (!this.#isStopping) this.#fill(post);
+    }, waitMs).unref();
+  }
+
+  /** To the worker with the fewest connections. */
+  #hand(socket: Socket): void {
+    let best: Seat | undefined;
+    for (const { seat } of this.#posts)
+      if (seat.isServing && (best === undefined || seat.connections < best.connections)) best = seat;
+    if (best !== undefined) best.accept(socket);
+    else if (this.#waiting.length < maxWaiting) this.#waiting.push(socket);
+    else socket.destroy();
+  }
+}
