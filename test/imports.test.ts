@@ -95,7 +95,11 @@ await tap.test("lmdb, ws, msgpackr and nats stay where they belong", async (t) =
   for (const file of importersOf("ws"))
     t.match(file, /^(broker\/transports\/websocket\.ts|clients\/node\/|bench\/)/, `${file} may import ws`);
   for (const file of importersOf("msgpackr"))
-    t.match(file, /^(protocol\/codec\.ts|broker\/(state\/|workers\/channel\.ts))/, `${file} may import msgpackr`);
+    t.match(
+      file,
+      /^(protocol\/codec\.ts|broker\/(state\/|workers\/channel\.ts))/,
+      `${file} may import msgpackr`,
+    );
   for (const file of importersOf("nats")) t.match(file, /^broker\/(log|relay)\//, `${file} may import nats`);
   t.ok(importersOf("lmdb").length > 0 && importersOf("ws").length > 0 && importersOf("msgpackr").length > 0);
 });

@@ -26,7 +26,12 @@ export class Retention {
   #isRunning = false;
   #isStopped = false;
 
-  constructor(state: State, log: Pick<Log, "append" | "durable">, policy: RetentionPolicy, now: () => number) {
+  constructor(
+    state: State,
+    log: Pick<Log, "append" | "durable">,
+    policy: RetentionPolicy,
+    now: () => number,
+  ) {
     this.#state = state;
     this.#log = log;
     this.#policy = policy;

@@ -4,7 +4,7 @@
  * label `worker` (0 is the process that applies). A counter does not go back when a worker dies: what it last told is
  * kept and added on. What it counted since is lost; how much that is, is how often one scrapes. */
 
-import { AggregatorRegistry, Gauge, Registry } from "prom-client";
+import { AggregatorRegistry, Gauge, type PrometheusContentType, Registry } from "prom-client";
 
 import type { Core } from "../core.ts";
 import { type Figures, type Metrics, createMetrics } from "../metrics.ts";
@@ -111,5 +111,5 @@ function join(figures: Figures[]): Registry {
   const changed = figures.map((one) =>
     one.map((figure) => (leastOf.has(figure.name) ? { ...figure, aggregator: "min" as const } : figure)),
   );
-  return AggregatorRegistry.aggregate(changed) as Registry;
+  return AggregatorRegistry.aggregate<PrometheusContentType>(changed);
 }

@@ -14,7 +14,14 @@ import type { Core } from "../core.ts";
 import type { Figures } from "../metrics.ts";
 import type { Command, Offset, Outcome } from "../state/index.ts";
 import { Channel } from "./channel.ts";
-import { type FromWorker, type Questions, type Settled, type Ticket, type ToWorker, channelFd } from "./messages.ts";
+import {
+  type FromWorker,
+  type Questions,
+  type Settled,
+  type Ticket,
+  type ToWorker,
+  channelFd,
+} from "./messages.ts";
 
 /** Offsets that a worker may be behind what is durable before no more is committed for now. */
 const maxLag = 16_384;
@@ -222,9 +229,9 @@ export class Seat {
     );
   }
 
-  async #answer<K extends keyof Questions>(
+  async #answer(
     ticket: Ticket,
-    question: K,
+    question: keyof Questions,
     asked: Questions[keyof Questions]["asked"],
   ): Promise<void> {
     try {
