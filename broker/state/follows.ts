@@ -41,12 +41,12 @@ export class Follows {
     this.#tables.followers.removeSync(pair(target, follower));
   }
 
-  /** All that `follower` follows. */
-  list(follower: UserNo): FollowList {
-    const start = u32Key(follower);
+  /** Whom `follower` follows: those with a number over `after`, `most` at most. */
+  list(follower: UserNo, after: UserNo = 0, most: number = Number.MAX_SAFE_INTEGER): FollowList {
+    const range = { start: pair(follower, after + 1), end: afterPrefix(u32Key(follower)), limit: most };
     const targets: UserNo[] = [];
     const since: Offset[] = [];
-    for (const { key, value } of this.#tables.follows.getRange({ start, end: afterPrefix(start) })) {
+    for (const { key, value } of this.#tables.follows.getRange(range)) {
       targets.push(secondOf(key));
       since.push(readU48(value, 0));
     }

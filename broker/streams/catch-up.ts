@@ -11,27 +11,39 @@
  * What a step reads may reflect commands that are applied and not yet durable (an unfollow, a delete). So its page leaves
  * only once the state it was read from is durable; live frames that come meanwhile are held back behind it. */
 
-import { type Entry, type FollowList, type Offset, type State, type UserNo } from "../state/index.ts";
+import {
+  type Entry,
+  type FollowList,
+  type Offset,
+  type State,
+  type UserNo,
+  RecentMap,
+  retractedTopic,
+} from "../state/index.ts";
+import { CatchUpPage } from "./catch-up-page.ts";
 import type { Deliveries } from "./deliveries.ts";
 import { Delivery } from "./delivery.ts";
 import { type HomeReader, isShowable } from "./home.ts";
 import type { Interest } from "./interest.ts";
+import { Marks, authorOf } from "./marks.ts";
 import { MergeAfter, type Source, sourcesAfter } from "./merge.ts";
 import { topicsOf } from "./pages.ts";
 import { concerns, passes, relationOf } from "./predicate.ts";
+import { Ready } from "./ready.ts";
+import type { Stream } from "./stream.ts";
 import type { Subscription } from "./subscription.ts";
-import { type Tail, tailKind } from "./tail.ts";
+import type { Tail } from "./tail.ts";
 
-/** Events in one step, */
-const pageEvents = 256;
-/** and bytes of their frames: a page and what a session has room for must fit its outbox. */
-const pageBytes = 262_144;
-/** Entries of the tail, or of the log, looked at in one step. */
+/** Entries of the tail, or of the log, passed in one step. */
 const maxScanned = 20_000;
-/** LMDB look-ups of a merge in one step. */
-const maxLookups = 1_000;
+/** Follows taken in at once: of a reader who has more they are linked, and planned with, in as many steps as it takes. */
+const followsAtOnce = 2_000;
+/** Follows kept from one step to the next of their readers; 16 bytes each. */
+const keptFollows = 4_194_304;
 /** How long steps may hold the event loop, in ms. */
 const sliceMs = 5;
+
+type Home = Stream & { kind: "home" };
 
 export interface CatchUpParts {
   state: State;
@@ -48,8 +60,13 @@ export interface CatchUpParts {
 export class CatchUp {
   readonly #parts: CatchUpParts;
   readonly #marks = new Marks();
-  /** Of the step's reader, once it was needed. */
-  #followList: FollowList | undefined;
+  readonly #ready = new Ready();
+  readonly #taken = new RecentMap<UserNo, { follows: FollowList; applied: Offset }>(
+    keptFollows / 2,
+    ({ follows }) => follows.targets.length + 16,
+  );
+  /** The newest `live`, which a crowd that arrives at once shares. */
+  #live: Delivery | undefined;
   #waiting: Subscription[] = [];
   #running = false;
   #delivered = 0;
@@ -92,32 +109,33 @@ export class CatchUp {
   }
 
   #step(subscription: Subscription): void {
-    const { state, tail, interest, whenDurable, onTooOld } = this.#parts;
+    const { state, tail, whenDurable, onTooOld } = this.#parts;
+    const { stream } = subscription;
     state.refresh();
     if (subscription.position < state.meta.floor) {
       onTooOld(subscription);
       return;
     }
-    this.#followList = undefined;
     const applied = state.applied();
+    const follows = stream.kind === "home" ? this.#shortList(stream.reader, applied) : undefined;
+    if (stream.kind === "home" && this.#prepares(subscription, stream, follows)) {
+      subscription.isQueued = false;
+      this.add(subscription);
+      return;
+    }
     const head = tail.end;
+    const page = new CatchUpPage(subscription, this.#ready);
     const before = subscription.position;
-    const page = new CatchUpPage(subscription);
-    this.#read(subscription, head, page);
-    const isLive = subscription.position >= head && subscription.round === undefined;
-    const { deliveries } = page;
-    this.#delivered += deliveries.length;
-    for (const delivery of deliveries) this.#hand(subscription, delivery);
-    if (isLive) {
-      const { stream } = subscription;
-      interest.attach(
-        subscription,
-        stream.kind === "home" ? followedAt(this.#follows(stream.reader), head) : [],
-      );
-      subscription.state = "live";
-      this.#hand(subscription, markDelivery(state, "live", subscription.position));
-    } else if (deliveries.length === 0 && subscription.position > before) {
-      this.#hand(subscription, markDelivery(state, "cursor", subscription.position));
+    this.#read(subscription, { head, follows }, page);
+    this.#delivered += page.events;
+    if (subscription.position >= head && subscription.round === undefined)
+      this.#goLive(subscription, follows, page);
+    else if (page.events === 0 && subscription.position > before)
+      page.mark(markDelivery(state, "cursor", subscription.position));
+    const frame = page.frame();
+    if (frame !== undefined) {
+      subscription.hold(); // nothing leaves before `release`
+      subscription.hand(frame);
     }
     whenDurable(applied, () => {
       subscription.isQueued = false;
@@ -126,21 +144,69 @@ export class CatchUp {
     });
   }
 
-  /** Whom the reader of this step follows, read once. */
-  #follows(reader: UserNo): FollowList {
-    return (this.#followList ??= this.#parts.state.follows.list(reader));
+  #goLive(subscription: Subscription, follows: FollowList | undefined, page: CatchUpPage): void {
+    const { state, interest } = this.#parts;
+    const { position } = subscription;
+    interest.attach(subscription, follows === undefined ? [] : followedAt(follows, position));
+    subscription.state = "live";
+    if (this.#live?.offset !== position) this.#live = markDelivery(state, "live", position);
+    page.mark(this.#live);
   }
 
-  /** Hands over behind the gate: nothing leaves before `release`. The position stays what the step has made it. */
-  #hand(subscription: Subscription, delivery: Delivery): void {
+  /** Whom a reader follows, if that can be taken in at once. What was read for the step before holds while nothing is applied. */
+  #shortList(reader: UserNo, applied: Offset): FollowList | undefined {
+    const taken = this.#taken.get(reader);
+    if (taken?.applied === applied) return taken.follows;
+    const follows = this.#parts.state.follows.list(reader, 0, followsAtOnce + 1);
+    if (follows.targets.length > followsAtOnce) return undefined;
+    this.#taken.set(reader, { follows, applied });
+    return follows;
+  }
+
+  /** What a home needs before its next page and gets in steps of its own. True when this step went into that. */
+  #prepares(subscription: Subscription, stream: Home, follows: FollowList | undefined): boolean {
+    if (subscription.linking !== undefined || (follows === undefined && subscription.node === 0)) {
+      this.#link(subscription, stream);
+      return true;
+    }
+    if (follows !== undefined) subscription.plan = undefined; // they were very many, and are no more
+    if (follows !== undefined || subscription.round !== undefined) return false;
     const { position } = subscription;
-    subscription.hold();
-    subscription.deliver(delivery);
-    subscription.position = position;
+    if (position >= this.#parts.tail.start) return false;
+    return !this.#plan(subscription, stream);
+  }
+
+  /** Links the next of very many authors. What changes meanwhile, fan-out tells the interest index: see there. */
+  #link(subscription: Subscription, { reader }: Home): void {
+    const { interest, state, tail } = this.#parts;
+    interest.begin(subscription);
+    const linking = subscription.linking!;
+    const follows = state.follows.list(reader, linking.after, followsAtOnce);
+    interest.link(subscription, followedAt(follows, tail.end));
+    linking.after = follows.targets.at(-1) ?? linking.after;
+    if (follows.targets.length < followsAtOnce) subscription.linking = undefined;
+  }
+
+  /** Goes on planning the merge of very many authors; begins it when that is done. */
+  #plan(subscription: Subscription, { reader }: Home): boolean {
+    const { state, tail } = this.#parts;
+    const { position } = subscription;
+    const plan = (subscription.plan ??= { sources: ownSources(reader, position), after: 0, upTo: tail.end });
+    const follows = state.follows.list(reader, plan.after, followsAtOnce);
+    for (const source of sourcesAfter(state, follows, position)) plan.sources.push(source);
+    plan.after = follows.targets.at(-1) ?? plan.after;
+    if (follows.targets.length === followsAtOnce) return false;
+    subscription.plan = undefined;
+    subscription.round = { merge: new MergeAfter(state, plan.sources, plan.upTo), upTo: plan.upTo };
+    return true;
   }
 
   /** Reads the next page towards `head` and moves the position to the end of what it covers. */
-  #read(subscription: Subscription, head: Offset, page: CatchUpPage): void {
+  #read(
+    subscription: Subscription,
+    { head, follows }: { head: Offset; follows: FollowList | undefined },
+    page: CatchUpPage,
+  ): void {
     const { stream, position } = subscription;
     if (position >= head) return;
     if (stream.kind === "firehose") {
@@ -148,22 +214,25 @@ export class CatchUp {
       return;
     }
     if (stream.kind === "home" && subscription.round === undefined && position >= this.#parts.tail.start) {
+      if (follows === undefined) this.#marks.begin(stream.reader);
+      else this.#marks.take(follows, stream.reader);
       this.#scanTail(subscription, { reader: stream.reader, head }, page);
       return;
     }
     subscription.round ??= {
-      merge: new MergeAfter(this.#parts.state, this.#sources(subscription), head),
+      merge: new MergeAfter(this.#parts.state, this.#sources(subscription, follows), head),
       upTo: head,
     };
     this.#merge(subscription, subscription.round, page);
   }
 
-  #sources({ stream, position }: Subscription): Source[] {
-    const { state } = this.#parts;
+  #sources({ stream, position }: Subscription, follows: FollowList | undefined): Source[] {
     if (stream.kind === "firehose") return [];
     if (stream.kind !== "home") return topicsOf(stream).map((topic) => ({ topic, bound: position }));
-    const { targets, since } = this.#follows(stream.reader);
-    return sourcesAfter(state, [...targets, stream.reader], [...since, 0], position);
+    const sources = ownSources(stream.reader, position);
+    return follows === undefined
+      ? sources
+      : sources.concat(sourcesAfter(this.#parts.state, follows, position));
   }
 
   #merge(subscription: Subscription, round: NonNullable<Subscription["round"]>, page: CatchUpPage): void {
@@ -171,9 +240,8 @@ export class CatchUp {
     if (stream.kind === "thread" && subscription.position < stream.root && stream.root <= round.upTo) {
       this.#show(subscription, stream.root, page);
     }
-    const budget = { lookups: maxLookups };
     while (!page.isFull) {
-      const offset = round.merge.next(budget);
+      const offset = round.merge.next(page.budget);
       if (offset === "paused") return;
       if (offset === undefined) {
         subscription.round = undefined;
@@ -196,7 +264,7 @@ export class CatchUp {
     return since !== undefined && since < entry.offset;
   }
 
-  /** The newest entries, by author: those of users who follow, or are, `reader`'s are looked at more closely. */
+  /** The newest entries, by author: those of users who follow, or are, the reader's are looked at more closely. */
   #scanTail(
     subscription: Subscription,
     { reader, head }: { reader: UserNo; head: Offset },
@@ -204,16 +272,26 @@ export class CatchUp {
   ): void {
     const { tail } = this.#parts;
     const marks = this.#marks;
-    marks.take(this.#follows(reader), reader);
     const upTo = Math.min(head, subscription.position + maxScanned);
-    for (let offset = subscription.position + 1; offset <= upTo; offset++) {
-      const kind = tail.kind(offset);
-      if (kind === tailKind.none) continue;
-      if (kind === tailKind.authored && !(marks.since(tail.author(offset)) < offset)) continue;
-      this.#show(subscription, offset, page);
+    for (;;) {
+      const offset = tail.next(marks, subscription.position, upTo);
+      subscription.position = Math.min(offset, upTo);
+      if (offset > upTo) return;
+      const key = tail.key(offset);
+      if (!marks.knows(key)) {
+        if (page.budget.lookups-- <= 0) {
+          subscription.position = offset - 1;
+          return;
+        }
+        const since = this.#parts.state.follows.since(reader, authorOf(key));
+        marks.put(key, since ?? Number.NaN);
+        if (since === undefined || since >= offset) continue;
+      }
+      const isPlain = tail.isPlain(offset);
+      if (isPlain && page.addKept(offset)) subscription.note(offset);
+      else this.#show(subscription, offset, page, isPlain);
       if (page.isFull) return;
     }
-    subscription.position = upTo;
   }
 
   #scanLog(subscription: Subscription, head: Offset, page: CatchUpPage): void {
@@ -225,17 +303,18 @@ export class CatchUp {
     subscription.position = upTo;
   }
 
-  #show(subscription: Subscription, offset: Offset, page: CatchUpPage): void {
+  #show(subscription: Subscription, offset: Offset, page: CatchUpPage, isPlain = false): void {
     const entry = this.#parts.state.entry(offset);
-    if (entry !== undefined) this.#showEntry(subscription, entry, page);
     subscription.position = offset;
+    if (entry !== undefined) this.#showEntry(subscription, entry, page, isPlain);
   }
 
   /** Adds the entry's event if the stream shows it; the entry's topics are known to match, but for what is said below. */
-  #showEntry(subscription: Subscription, entry: Entry, page: CatchUpPage): void {
+  #showEntry(subscription: Subscription, entry: Entry, page: CatchUpPage, isPlain = false): void {
     const { state, home } = this.#parts;
     const { stream } = subscription;
     subscription.position = entry.offset;
+    page.look();
     if (!isShowable(entry)) return;
     // Deletes of reposted posts are filed together, whoever they concern.
     if (entry.kind === "delete" && entry.reposted && !concerns(state, stream, entry)) return;
@@ -247,8 +326,16 @@ export class CatchUp {
     if (stream.kind === "mentions" && entry.kind === "post") {
       delivery = delivery.related(relationOf(state, stream.reader, entry.author));
     }
-    page.add(delivery);
+    page.add(delivery, isPlain);
   }
+}
+
+/** What every home has: the reader's own, and the deletes that are filed together. */
+function ownSources(reader: UserNo, bound: Offset): Source[] {
+  return [
+    { topic: retractedTopic, bound },
+    { topic: reader, bound },
+  ];
 }
 
 /** Those of `follows` that began at `head` or before. Fan-out hears of later ones in their turn, after what came before them. */
@@ -256,62 +343,7 @@ function followedAt({ targets, since }: FollowList, head: Offset): UserNo[] {
   return targets.filter((_, i) => since[i]! <= head);
 }
 
-/** What one step hands over. */
-class CatchUpPage {
-  readonly deliveries: Delivery[] = [];
-  readonly #subscription: Subscription;
-  #bytes = 0;
-
-  constructor(subscription: Subscription) {
-    this.#subscription = subscription;
-  }
-
-  get isFull(): boolean {
-    return this.deliveries.length >= pageEvents || this.#bytes >= pageBytes;
-  }
-
-  add(delivery: Delivery): void {
-    const { sink, number } = this.#subscription;
-    this.deliveries.push(delivery);
-    this.#bytes += delivery.frame(sink.encoder, number).bytes.length;
-  }
-}
-
 /** The event that tells a reader's position when no entry does. */
 export function markDelivery(state: State, event: "live" | "cursor", position: Offset): Delivery {
   return new Delivery(position, { event, cursor: state.positions.cursor(position) }, { before: position });
-}
-
-/** Since when one reader follows each author, by user number: taken anew for each step, without clearing what was before. */
-class Marks {
-  #taken = 0;
-  #by = new Uint32Array(1024);
-  #since = new Float64Array(1024);
-
-  take(follows: FollowList, reader: UserNo): void {
-    this.#taken = (this.#taken + 1) >>> 0;
-    if (this.#taken === 0) this.#by.fill(0);
-    this.#put(reader, 0);
-    const { targets, since } = follows;
-    for (let i = 0; i < targets.length; i++) this.#put(targets[i]!, since[i]!);
-  }
-
-  /** The offset since which `author` is followed; NaN, which is less than nothing, when they are not. */
-  since(author: UserNo): Offset {
-    return this.#by[author] === this.#taken ? this.#since[author]! : Number.NaN;
-  }
-
-  #put(author: UserNo, since: Offset): void {
-    if (author >= this.#by.length) {
-      const length = Math.max(author + 1, this.#by.length * 2);
-      const by = new Uint32Array(length);
-      by.set(this.#by);
-      const sinces = new Float64Array(length);
-      sinces.set(this.#since);
-      this.#by = by;
-      this.#since = sinces;
-    }
-    this.#by[author] = this.#taken;
-    this.#since[author] = since;
-  }
 }

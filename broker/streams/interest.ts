@@ -33,17 +33,13 @@ export class Interest {
   /** Links a subscription to its topics. `following` is whom a home's reader follows. Does nothing to one that is linked. */
   attach(subscription: Subscription, following: UserNo[]): void {
     if (subscription.node !== 0) return;
-    const node = this.#links.create();
-    subscription.node = node;
-    this.#subscriptions[node] = subscription;
+    const node = this.#create(subscription);
     const { stream } = subscription;
     switch (stream.kind) {
-      case "home": {
-        this.#links.link(this.#home(stream.reader), node);
-        this.#links.link(this.#author(stream.reader), node);
-        for (const author of following) this.#links.link(this.#author(author), node);
+      case "home":
+        this.#enterHome(subscription, stream.reader);
+        this.link(subscription, following);
         break;
-      }
       case "mentions":
         this.#links.link(nodeOf(this.#links, this.#mentions, stream.reader), node);
         break;
@@ -59,6 +55,27 @@ export class Interest {
       case "firehose":
         this.#links.link(this.#firehose, node);
         break;
+    }
+  }
+
+  /**
+   * Begins to link a home whose reader follows so many that it takes several turns: `link` them in the order of their
+   * numbers, with `linking.after` telling how far it is, then make `linking` undefined. Who is followed or unfollowed meanwhile is
+   * told by `follow` and `unfollow` as ever: what `link` is given later reflects it, and is not linked twice.
+   */
+  begin(subscription: Subscription): void {
+    const { stream } = subscription;
+    if (subscription.node !== 0 || stream.kind !== "home") return;
+    this.#create(subscription);
+    this.#enterHome(subscription, stream.reader);
+    subscription.linking = { after: 0, told: new Set() };
+  }
+
+  /** Links a home to authors it is not linked to, but for those that `follow` told of since it began. */
+  link(subscription: Subscription, authors: UserNo[]): void {
+    const told = subscription.linking?.told;
+    for (const author of authors) {
+      if (told === undefined || !told.has(author)) this.#links.link(this.#author(author), subscription.node);
     }
   }
 
@@ -91,7 +108,9 @@ export class Interest {
     for (let i = this.#links.degree(home) - 1; i >= 0; i--) {
       const node = this.#links.peer(home, i);
       const authorNode = this.#author(author);
-      if (this.#links.find(node, authorNode) < 0) this.#links.link(authorNode, node);
+      if (this.#links.find(node, authorNode) >= 0) continue;
+      this.#links.link(authorNode, node);
+      this.#subscriptions[node]?.linking?.told.add(author);
     }
   }
 
@@ -99,6 +118,7 @@ export class Interest {
     const home = this.#homes[reader] ?? 0;
     for (let i = this.#links.degree(home) - 1; i >= 0; i--) {
       const node = this.#links.peer(home, i);
+      this.#subscriptions[node]?.linking?.told.delete(author);
       const index = this.#links.find(node, this.#author(author));
       if (index >= 0) this.#links.cut(node, index);
     }
@@ -137,6 +157,18 @@ export class Interest {
   /** Bytes the graph holds. */
   get bytes(): number {
     return this.#links.bytes + this.#authors.byteLength + this.#homes.byteLength;
+  }
+
+  #create(subscription: Subscription): Node {
+    const node = this.#links.create();
+    subscription.node = node;
+    this.#subscriptions[node] = subscription;
+    return node;
+  }
+
+  #enterHome({ node }: Subscription, reader: UserNo): void {
+    this.#links.link(this.#home(reader), node);
+    this.#links.link(this.#author(reader), node);
   }
 
   #author(user: UserNo): Node {

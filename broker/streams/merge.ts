@@ -7,37 +7,48 @@
  * to the top is looked up in LMDB. So a page back from the head of a home that follows ten thousand reads a few dozen
  * keys, and sources with nothing new are never read at all. */
 
-import { type Offset, type TopicPrefix, type UserNo, authorTopic, retractedTopic } from "../state/index.ts";
-import type { State } from "../state/index.ts";
+import {
+  type FollowList,
+  type Offset,
+  type State,
+  type TopicPrefix,
+  type UserNo,
+  authorTopic,
+} from "../state/index.ts";
 
 /** Offsets fetched from a source at a time, ascending. */
 const chunk = 4;
 
 export interface Source {
-  topic: TopicPrefix;
+  /** A topic, or what this user authors. */
+  topic: TopicPrefix | UserNo;
   /** Ascending: all of interest is after it. Descending: all of interest is before it. */
   bound: Offset;
 }
 
-/** The sources of what `authors` did after `after`; those who did nothing since are left out unread. */
-export function sourcesAfter(state: State, authors: UserNo[], since: Offset[], after: Offset): Source[] {
-  const sources: Source[] = [{ topic: retractedTopic, bound: after }];
-  for (let i = 0; i < authors.length; i++) {
+/** The sources of what those of `follows` did after `after`; those who did nothing since are left out unread. */
+export function sourcesAfter(state: State, { targets, since }: FollowList, after: Offset): Source[] {
+  const sources: Source[] = [];
+  for (let i = 0; i < targets.length; i++) {
+    const topic = targets[i]!;
     const bound = Math.max(after, since[i]!);
-    if (state.topics.lastByAuthor(authors[i]!) > bound)
-      sources.push({ topic: authorTopic(authors[i]!), bound });
+    if (state.topics.lastByAuthor(topic) > bound) sources.push({ topic, bound });
   }
   return sources;
 }
 
 /** The sources of what `authors` did before `before`. */
 export function sourcesBefore(state: State, authors: UserNo[], before: Offset): Source[] {
-  const sources: Source[] = [{ topic: retractedTopic, bound: before }];
-  for (const author of authors) {
-    const last = state.topics.lastByAuthor(author);
-    if (last > 0) sources.push({ topic: authorTopic(author), bound: Math.min(before, last + 1) });
+  const sources: Source[] = [];
+  for (const topic of authors) {
+    const last = state.topics.lastByAuthor(topic);
+    if (last > 0) sources.push({ topic, bound: Math.min(before, last + 1) });
   }
   return sources;
+}
+
+function topicOf({ topic }: Source): TopicPrefix {
+  return typeof topic === "number" ? authorTopic(topic) : topic;
 }
 
 /** Ascending: the offsets of all sources up to `upTo`. */
@@ -52,10 +63,7 @@ export class MergeAfter {
     this.#state = state;
     this.#upTo = upTo;
     this.#sources = sources;
-    this.#heap = new Heap(
-      sources.map((source) => source.bound + 1),
-      (a, b) => a < b,
-    );
+    this.#heap = new Heap(sources, 1, (a, b) => a < b);
   }
 
   /** The next offset; undefined at the end, or `paused` once `budget.lookups` are spent. An offset in two sources comes twice. */
@@ -66,11 +74,13 @@ export class MergeAfter {
       const fetched = (this.#fetched[source] ??= []);
       if (fetched.length === 0) {
         if (budget.lookups-- <= 0) return "paused";
-        const { topic, bound } = this.#sources[source]!;
-        fetched.push(...this.#state.topics.after(topic, bound, this.#upTo, chunk).toReversed());
+        const asked = this.#sources[source]!;
+        fetched.push(
+          ...this.#state.topics.after(topicOf(asked), asked.bound, this.#upTo, chunk).toReversed(),
+        );
         if (fetched.length === 0) this.#heap.pop();
         else {
-          this.#sources[source]!.bound = fetched[0]!;
+          asked.bound = fetched[0]!;
           this.#heap.rekeyTop(fetched.at(-1)!);
         }
         continue;
@@ -94,10 +104,7 @@ export class MergeBefore {
     this.#state = state;
     this.#sources = sources;
     this.#known = new Uint8Array(sources.length);
-    this.#heap = new Heap(
-      sources.map((source) => source.bound - 1),
-      (a, b) => a > b,
-    );
+    this.#heap = new Heap(sources, -1, (a, b) => a > b);
   }
 
   next(): Offset | undefined {
@@ -110,11 +117,11 @@ export class MergeBefore {
         this.#heap.rekeyTop(offset - 1);
         return offset;
       }
-      const { topic, bound } = this.#sources[source]!;
-      const found = this.#state.topics.before(topic, bound, 1)[0];
+      const asked = this.#sources[source]!;
+      const found = this.#state.topics.before(topicOf(asked), asked.bound, 1)[0];
       if (found === undefined) this.#heap.pop();
       else {
-        this.#sources[source]!.bound = found;
+        asked.bound = found;
         this.#known[source] = 1;
         this.#heap.rekeyTop(found);
       }
@@ -129,11 +136,16 @@ class Heap {
   readonly #isBefore: (a: number, b: number) => boolean;
   #length: number;
 
-  constructor(keys: number[], isBefore: (a: number, b: number) => boolean) {
-    this.#keys = Float64Array.from(keys);
-    this.#sources = Uint32Array.from(keys, (_, source) => source);
+  /** A source's first key is its bound plus `first`. */
+  constructor(sources: Source[], first: number, isBefore: (a: number, b: number) => boolean) {
+    this.#length = sources.length;
+    this.#keys = new Float64Array(this.#length);
+    this.#sources = new Uint32Array(this.#length);
     this.#isBefore = isBefore;
-    this.#length = keys.length;
+    for (let i = 0; i < this.#length; i++) {
+      this.#keys[i] = sources[i]!.bound + first;
+      this.#sources[i] = i;
+    }
     for (let i = (this.#length >> 1) - 1; i >= 0; i--) this.#sink(i);
   }
 

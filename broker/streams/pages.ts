@@ -9,6 +9,7 @@ import {
   type Entry,
   type Offset,
   type State,
+  type UserNo,
   authorTopic,
   mentionTopic,
   retractedTopic,
@@ -143,11 +144,7 @@ export class Pages {
     const merge = new MergeBefore(
       this.#state,
       stream.kind === "home"
-        ? sourcesBefore(
-            this.#state,
-            [...this.#state.follows.list(stream.reader).targets, stream.reader],
-            before,
-          )
+        ? this.#homeSourcesBefore(stream.reader, before)
         : topicsOf(stream).map((topic): Source => ({ topic, bound: before })),
     );
     if (stream.kind !== "thread") return () => merge.next();
@@ -182,14 +179,19 @@ export class Pages {
     };
   }
 
-  #homeSourcesAfter(reader: number, after: Offset): Source[] {
-    const authors = [...this.#state.follows.list(reader).targets, reader];
-    return sourcesAfter(
-      this.#state,
-      authors,
-      authors.map(() => 0),
-      after,
-    );
+  #homeSourcesBefore(reader: UserNo, before: Offset): Source[] {
+    const { targets } = this.#state.follows.list(reader);
+    const sources = sourcesBefore(this.#state, [...targets, reader], before);
+    sources.push({ topic: retractedTopic, bound: before });
+    return sources;
+  }
+
+  #homeSourcesAfter(reader: UserNo, after: Offset): Source[] {
+    const { targets } = this.#state.follows.list(reader);
+    const all = { targets: [...targets, reader], since: [...targets, reader].map(() => 0) };
+    const sources = sourcesAfter(this.#state, all, after);
+    sources.push({ topic: retractedTopic, bound: after });
+    return sources;
   }
 }
 

@@ -7,10 +7,10 @@
  * none after it. Live delivery skips a subscription whose position is not before the entry, so an entry that reaches it by
  * two topics, or by catch-up and live delivery both, is handed over once. */
 
-import type { Offset } from "../state/index.ts";
+import type { Offset, UserNo } from "../state/index.ts";
 import type { Delivery, EventEncoder, Frame } from "./delivery.ts";
 import type { Mark } from "./flusher.ts";
-import type { MergeAfter } from "./merge.ts";
+import type { MergeAfter, Source } from "./merge.ts";
 import { Recent } from "./recent.ts";
 import type { Stream } from "./stream.ts";
 
@@ -42,6 +42,10 @@ export class Subscription {
   isQueued = false;
   /** A merge that catch-up has begun, and the offset it goes up to. */
   round: { merge: MergeAfter; upTo: Offset } | undefined = undefined;
+  /** The sources of the next merge, as far as they are known: of a reader who follows very many. */
+  plan: { sources: Source[]; after: UserNo; upTo: Offset } | undefined = undefined;
+  /** Linking to very many authors is under way: all with a number up to `after` are, and those that fan-out told of. */
+  linking: { after: UserNo; told: Set<UserNo> } | undefined = undefined;
   #recent: Recent | undefined = undefined;
   /** Live frames that wait until what catch-up has read before them is durable. */
   #held: Frame[] | undefined = undefined;
@@ -68,6 +72,11 @@ export class Subscription {
   deliver(delivery: Delivery): void {
     const frame = delivery.frame(this.sink.encoder, this.number);
     this.position = frame.offset;
+    this.hand(frame);
+  }
+
+  /** Hands a frame over. The position stays what catch-up, which knows what a page covers, has made it. */
+  hand(frame: Frame): void {
     this.told = frame.offset;
     if (this.#held === undefined) this.sink.send(frame);
     else this.#held.push(frame);
@@ -97,6 +106,7 @@ export class Subscription {
     this.position = Math.min(this.position, position);
     this.told = this.position;
     this.round = undefined;
+    this.plan = undefined;
     this.#recent = undefined;
     this.#held = undefined;
   }

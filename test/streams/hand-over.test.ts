@@ -7,7 +7,7 @@ import { type Stream, Streams, Subscription } from "../../broker/streams/index.t
 import { SessionBroker } from "../sessions/session-broker.ts";
 import { offsetOf } from "../sessions/session-client.ts";
 import { openStore, post } from "../state/store.ts";
-import { Reader } from "./reader.ts";
+import { Reader, SteppedReader } from "./reader.ts";
 
 await tap.test(
   "a post before the follow is not pushed to a home that went live between the two being applied and told",
@@ -64,6 +64,94 @@ await tap.test("live events that come while a page waits to be durable leave aft
 });
 
 await tap.test(
+  "a home that follows thousands is linked in several steps: who is followed or unfollowed between them is pushed or not, once",
+  async (t) => {
+    const store = await openStore(t);
+    const authors = Array.from({ length: 5_000 }, (_, i) => `a${i}`);
+    await store.apply(["alice", "early", ...authors, "late"].map((user) => ({ op: "user" as const, user })));
+    await store.apply(authors.map((target) => ({ op: "follow" as const, user: "alice", target })));
+    const streams = streamsOf(store.state);
+    const reader = new SteppedReader();
+    const subscription = new Subscription(1, homeOf(store.state, "alice"), reader, streams.head);
+    const changed = ["early", "a1", "a2500", "a4999", "late", "a7", "a2600", "a4998"];
+    const change = async (op: "follow" | "unfollow", targets: string[]): Promise<void> => {
+      tell(streams, await store.apply(targets.map((target) => ({ op, user: "alice", target }))));
+      tell(streams, await store.apply(changed.map((author) => post(author))));
+      await streams.settled();
+    };
+    const steps: (() => Promise<void>)[] = [
+      () => change("follow", ["early", "late"]),
+      () => change("unfollow", ["a1", "a2500", "a4999"]),
+      async () => {
+        await change("unfollow", ["a7", "a2600", "a4998", "early"]);
+        await change("follow", ["a7", "a2600", "a4998"]);
+      },
+      () => change("follow", ["a4999", "early"]),
+    ];
+    streams.open(subscription);
+    let wasLinking = false;
+    for (const step of steps) {
+      await reader.step(() => streams.resume(subscription));
+      wasLinking ||= subscription.linking !== undefined;
+      await step();
+    }
+    t.ok(wasLinking, "it was changed while it was being linked");
+    while (subscription.state !== "live") await reader.step(() => streams.resume(subscription));
+    const follows = ["early", "a4999", "late", "a7", "a2600", "a4998"];
+    const caughtUp = reader.events.length;
+    const [last] = (await store.apply(changed.map((author) => post(author)))).map((outcome, i) => {
+      tell(streams, [outcome]);
+      return { offset: outcome.offset, author: changed[i]! };
+    });
+    await streams.settled();
+    const expected = changed.flatMap((author, i) =>
+      follows.includes(author) ? [`post ${last!.offset + i}`] : [],
+    );
+    t.same(reader.events.slice(caughtUp), expected);
+    t.equal(new Set(reader.events).size, reader.events.length, "nothing came twice");
+    tell(
+      streams,
+      await store.apply(follows.map((target) => ({ op: "unfollow" as const, user: "alice", target }))),
+    );
+    const before = reader.events.length;
+    tell(streams, await store.apply(changed.map((author) => post(author))));
+    await streams.settled();
+    t.same(reader.events.slice(before), [], "one link each was made, and cut");
+  },
+);
+
+await tap.test(
+  "a home that follows thousands gets all that came while it was long away, once, in order",
+  async (t) => {
+    const store = await openStore(t);
+    const authors = Array.from({ length: 4_500 }, (_, i) => `a${i}`);
+    await store.apply(["alice", ...authors, "other"].map((user) => ({ op: "user" as const, user })));
+    await store.apply(authors.map((target) => ({ op: "follow" as const, user: "alice", target })));
+    const start = store.state.applied();
+    const posting = authors.filter((_, i) => i % 9 === 0);
+    const posted = await store.apply([...posting, "other"].map((author) => post(author)));
+    // More than the tail covers: what came before has to be merged.
+    const filling = Array.from({ length: 10_000 }, () => ({ op: "user" as const, user: "alice" }));
+    for (let i = 0; i < 7; i++) await store.apply(filling);
+    const newest = await store.apply([post("a4499"), post("other"), post("a0")]);
+    const streams = streamsOf(store.state);
+    const reader = read(store.state, streams, "alice", start);
+    // While it is planned, which takes several steps: what it no longer follows does not come.
+    await store.apply([{ op: "unfollow", user: "alice", target: "a9" }]);
+    await reader.live();
+    const expected = posted.slice(0, -1).filter((_, i) => posting[i] !== "a9");
+    t.same(
+      reader.events.slice(0, -1).filter((event) => !event.startsWith("cursor")),
+      [
+        ...expected.map(({ offset }) => `post ${offset}`),
+        `post ${newest[0]!.offset}`,
+        `post ${newest[2]!.offset}`,
+      ],
+    );
+  },
+);
+
+await tap.test(
   "who subscribes while others publish gets each post once, in order, from anywhere",
   async (t) => {
     const broker = await SessionBroker.for(t);
@@ -110,10 +198,13 @@ function streamsOf(
   return new Streams(state, { whenDurable, onTooOld: () => {} });
 }
 
+function homeOf(state: State, user: string): Stream {
+  return { kind: "home", name: "home", filter: {}, reader: state.users.find(user)! };
+}
+
 function read(state: State, streams: Streams, user: string, position = streams.head): Reader {
-  const stream: Stream = { kind: "home", name: "home", filter: {}, reader: state.users.find(user)! };
   const reader = new Reader();
-  streams.open(new Subscription(1, stream, reader, position));
+  streams.open(new Subscription(1, homeOf(state, user), reader, position));
   return reader;
 }
 

@@ -1,11 +1,12 @@
 /* Reader: a sink that keeps what it is sent, for subscriptions without a session. */
 
 import type { EventEncoder, Frame, Mark, Sink } from "../../broker/streams/index.ts";
+import { offsetOf } from "../sessions/session-client.ts";
 
 const encoder: EventEncoder = {
   index: 0,
   encodeBody: (event) => Buffer.from(JSON.stringify(event)),
-  frame: (body) => body,
+  frame: (body) => Buffer.concat([body, Buffer.from("\n")]),
 };
 
 export class Reader implements Sink {
@@ -27,9 +28,12 @@ export class Reader implements Sink {
 
   /** The events of entries so far: `post 7`. */
   get events(): string[] {
-    return this.frames.map(({ bytes, offset }) => {
-      const { event } = JSON.parse(bytes.toString()) as { event: string };
-      return `${event} ${offset}`;
+    return this.frames.flatMap(({ bytes, offset }) => {
+      const lines = bytes.toString().trimEnd().split("\n");
+      return lines.map((line) => {
+        const { event, cursor } = JSON.parse(line) as { event: string; cursor: string };
+        return `${event} ${cursor === "" ? offset : offsetOf(cursor)}`;
+      });
     });
   }
 
@@ -40,5 +44,25 @@ export class Reader implements Sink {
   /** Waits for the end of catch-up. */
   live(): Promise<void> {
     return this.until(() => this.events.some((event) => event.startsWith("live")));
+  }
+}
+
+/** A reader for whom catch-up takes one step at a time. */
+export class SteppedReader extends Reader {
+  #steps = 0;
+  #onRefused = (): void => {};
+
+  override askForRoom(): boolean {
+    if (this.#steps-- > 0) return true;
+    this.#onRefused();
+    return false;
+  }
+
+  /** Lets catch-up, which `resume` sets going, take one step. */
+  async step(resume: () => void): Promise<void> {
+    this.#steps = 1;
+    const refused = new Promise<void>((resolve) => (this.#onRefused = resolve));
+    resume();
+    await Promise.race([refused, this.live()]);
   }
 }
