@@ -6,17 +6,30 @@
  * command leaves at once. Commits are in turn; a batch may commit while the one before is still being flushed, so that
  * the disk's latency bounds the delay of an answer but not the throughput.
  *
- * The queue is bounded: past `maxPending` commands, `append` refuses with a retryable `unavailable`. Sessions stop reading
- * their socket well before that (`limits.inFlight`), so a publisher that outruns the disk is held back, not refused. */
+ * The queue is bounded: past `maxPending` commands, or `maxPendingBytes` of them, `append` refuses with a retryable
+ * `unavailable`. Sessions stop reading their socket well before that (`limits.inFlight`), so a publisher that outruns the
+ * disk is held back, not refused. */
 
 import { WhalesongError } from "../../protocol/index.ts";
-import type { Command, Entry, Offset, Outcome, Stamped, State } from "../state/index.ts";
+import {
+  type Command,
+  type Entry,
+  type Offset,
+  type Outcome,
+  type Stamped,
+  type State,
+  isForWantOfRoom,
+} from "../state/index.ts";
 import type { EntryListener, Log } from "./log.ts";
 
 /** Commands in one transaction: few enough to keep the event loop free (about 10 ms), many enough to share one fsync. */
 const maxBatch = 512;
 /** Commands that wait for their turn. */
 const maxPending = 200_000;
+/** What they may hold together, in bytes, about. */
+const maxPendingBytes = 268_435_456;
+/** A command and its promise besides the text and data it carries, in bytes, about. */
+const commandBytes = 512;
 /** How soon to look again while those who hear of entries are behind, in ms. */
 const behindMs = 1;
 /** Batches committed and not yet flushed. */
@@ -24,6 +37,7 @@ const maxFlushing = 4;
 
 interface Waiting {
   command: Command;
+  bytes: number;
   resolve: (outcome: Outcome) => void;
   reject: (error: unknown) => void;
 }
@@ -38,6 +52,8 @@ export interface LocalLogOptions {
   fullness?: () => string | undefined;
   /** Are those who hear of entries so far behind that no more should be committed for now? Asked before each batch. */
   isBehind?: () => boolean;
+  /** Bytes of commands that may wait, about. @default 268,435,456 */
+  maxPendingBytes?: number;
   /** Hears of every failure to commit. */
   onFailure?: (error: unknown) => void;
 }
@@ -47,6 +63,7 @@ export class LocalLog implements Log {
   readonly #options: LocalLogOptions;
   #queue: Waiting[] = [];
   #taken = 0;
+  #pendingBytes = 0;
   #committing = false;
   #flushing = 0;
   #durable: Offset;
@@ -84,10 +101,18 @@ export class LocalLog implements Log {
         new WhalesongError("unavailable", `over ${maxPending} commands wait for the disk; try again`),
       );
     }
+    const most = this.#options.maxPendingBytes ?? maxPendingBytes;
+    if (this.#pendingBytes >= most) {
+      return Promise.reject(
+        new WhalesongError("unavailable", `commands of over ${most} bytes wait for the disk; try again`),
+      );
+    }
     const full = command.op === "delete" || command.op === "trim" ? undefined : this.#options.fullness?.();
     if (full !== undefined) return Promise.reject(new WhalesongError("storage_full", full));
     return new Promise((resolve, reject) => {
-      this.#queue.push({ command, resolve, reject });
+      const bytes = bytesOf(command);
+      this.#pendingBytes += bytes;
+      this.#queue.push({ command, bytes, resolve, reject });
       this.#startBatchIfFree();
     });
   }
@@ -158,6 +183,7 @@ export class LocalLog implements Log {
   #take(): Waiting[] {
     const batch = this.#queue.slice(this.#taken, this.#taken + maxBatch);
     this.#taken += batch.length;
+    for (const { bytes } of batch) this.#pendingBytes -= bytes;
     if (this.#taken === this.#queue.length) {
       this.#queue = [];
       this.#taken = 0;
@@ -179,12 +205,24 @@ export class LocalLog implements Log {
     if (this.#isIdle()) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
+  /** Nothing of the batch was applied. Room may come back; anything else is a fault of ours, and is not called a full disk. */
   #fail(batch: Waiting[], error: unknown): void {
     this.#options.onFailure?.(error);
-    const message = `the store could not be written (${(error as Error).message}); nothing was changed, try again`;
-    this.#failure = message;
-    for (const waiting of batch)
-      waiting.reject(new WhalesongError("storage_full", message, {}, { cause: error }));
+    const failure = isForWantOfRoom(error)
+      ? new WhalesongError(
+          "storage_full",
+          `the store could not be written (${(error as Error).message}); nothing was changed, try again`,
+          {},
+          { cause: error },
+        )
+      : new WhalesongError(
+          "internal",
+          "a fault of the broker, which is logged there; nothing was changed",
+          {},
+          { cause: error },
+        );
+    this.#failure = failure.message;
+    for (const waiting of batch) waiting.reject(failure);
   }
 
   /** Flushes settle in the order of their commits, so `durable` only grows. */
@@ -205,4 +243,19 @@ export class LocalLog implements Log {
     this.#waiters = this.#waiters.filter((waiter) => waiter.offset > this.#durable);
     for (const waiter of due) waiter.callback();
   }
+}
+
+/** What a command that waits holds, in bytes, about: characters are counted as two. */
+function bytesOf(command: Command): number {
+  if (command.op !== "post") return commandBytes;
+  const bytes = commandBytes + 2 * command.text.length;
+  return command.data === undefined ? bytes : bytes + bytesWithin(command.data);
+}
+
+function bytesWithin(value: unknown): number {
+  if (typeof value === "string") return 16 + 2 * value.length;
+  if (typeof value !== "object" || value === null) return 8;
+  let bytes = 32;
+  for (const inner of Object.values(value)) bytes += 16 + bytesWithin(inner);
+  return bytes;
 }

@@ -10,6 +10,8 @@
  * Reads outside of `transact` use a snapshot that lasts until the event loop turns or a commit resets it; all reads of one
  * synchronous stretch of code see the same state. */
 
+import { constants } from "node:os";
+
 import { ABORT, type Database, type RootDatabase, open } from "lmdb";
 
 export type Table = Database<Buffer, Buffer>;
@@ -140,6 +142,24 @@ export class Environment {
   async close(): Promise<void> {
     await this.#root.close();
   }
+}
+
+const noOverwrite = { noOverwrite: true };
+
+/** Puts `value` under `key` unless there is one already; whether it did. Within a transaction. */
+export function putIfNew(table: Table, key: Buffer, value: Buffer): boolean {
+  // A boolean, as lmdb's documentation has it; its types say void.
+  return table.putSync(key, value, noOverwrite) as unknown as boolean;
+}
+
+/** LMDB's own code for a map that cannot grow. */
+const mapFull = -30_792;
+const { ENOSPC, EDQUOT, EFBIG } = constants.errno;
+const noRoomCodes: ReadonlySet<unknown> = new Set([ENOSPC, EDQUOT, EFBIG, mapFull]);
+
+/** Whether a transaction failed for want of room: on the disk, in its owner's quota, in the file, in the map. */
+export function isForWantOfRoom(error: unknown): boolean {
+  return error instanceof Error && noRoomCodes.has((error as { code?: unknown }).code);
 }
 
 /** lmdb rejects with a wrapper whose `commitError` is a promise that rejects with the cause. */

@@ -14,7 +14,7 @@ export {
   type RepostEntry,
   unpackContent,
 } from "./entries.ts";
-export type { StoreSize } from "./environment.ts";
+export { isForWantOfRoom, type StoreSize } from "./environment.ts";
 export { FolderError, type FolderReport, inspectDataFolder } from "./folder.ts";
 export type { FollowList } from "./follows.ts";
 export { publishKeyLifeMs } from "./publish-keys.ts";

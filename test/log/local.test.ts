@@ -1,9 +1,11 @@
 /* LocalLog: order, durability before answers, and what happens when commands come faster than the disk, or it is full. */
 
+import { constants } from "node:os";
+
 import tap, { type Test } from "tap";
 
 import { LocalLog, type LocalLogOptions } from "../../broker/log/local.ts";
-import type { Entry, Stamped, State } from "../../broker/state/index.ts";
+import type { Command, Entry, Stamped, State } from "../../broker/state/index.ts";
 import { faultsOf } from "../state/consistency.ts";
 import { type Store, openStore, post } from "../state/store.ts";
 
@@ -124,8 +126,35 @@ await tap.test(
   },
 );
 
+await tap.test("a disk without room is told from a fault: only the first is storage_full", async (t) => {
+  const store = await openStore(t);
+  const failing = (error: Error): State =>
+    overridden(store.state, () => {
+      const outcomes = new Promise<never>((_, reject) => reject(error));
+      return { outcomes, flushed: new Promise<void>((resolve) => resolve()) };
+    });
+  const mapFull = -30_792; // MDB_MAP_FULL, as lmdb tells it
+  const { ENOSPC, EDQUOT, EFBIG, EIO } = constants.errno;
+  for (const code of [ENOSPC, EDQUOT, EFBIG, mapFull]) {
+    const log = new LocalLog(failing(Object.assign(new Error("no room"), { code })), { listener: () => {} });
+    await t.rejects(log.append(post("alice")), { code: "storage_full", retryable: true, message: /no room/ });
+    t.match(log.refusal, /no room/);
+  }
+  for (const error of [new TypeError("a secret"), Object.assign(new Error("a secret"), { code: EIO })]) {
+    const heard: unknown[] = [];
+    const log = new LocalLog(failing(error), { listener: () => {}, onFailure: (e) => heard.push(e) });
+    await t.rejects(log.append(post("alice")), {
+      code: "internal",
+      message: /^(?!.*secret).*nothing was changed/,
+      cause: error,
+    });
+    t.same(heard, [error]);
+    t.notMatch(log.refusal, /secret/);
+  }
+});
+
 await tap.test(
-  "a batch that cannot be written is refused, retryable, and changed nothing; the log goes on",
+  "a batch that cannot be applied is refused, retryable, and changed nothing; the log goes on",
   async (t) => {
     const store = await openStore(t);
     let isBroken = false;
@@ -142,7 +171,7 @@ await tap.test(
     await log.append(post("alice"));
     isBroken = true;
     const refused = await Promise.allSettled([log.append(post("bob")), log.append(post("carol"))]);
-    for (const result of refused) t.match(result, { reason: { code: "storage_full", retryable: true } });
+    for (const result of refused) t.match(result, { reason: { code: "internal", retryable: true } });
     t.ok(failures.length > 0);
     t.type(log.refusal, "string");
     t.equal(store.state.applied(), 1);
@@ -192,6 +221,26 @@ await tap.test(
     t.match(await log.append(post("alice")), { offset: 200_001 });
   },
 );
+
+await tap.test("the bytes of commands that wait are bounded, whatever holds them", async (t) => {
+  const { log } = await openLog(t, { maxPendingBytes: 1_000_000 });
+  const large: Partial<Extract<Command, { op: "post" }>>[] = [
+    { text: "x".repeat(16_000) },
+    { data: { a: ["x".repeat(8_000), { b: "x".repeat(8_000) }] } },
+    { data: Array.from({ length: 1_400 }, (_, i) => i) },
+  ];
+  for (const fields of large) {
+    const results = await Promise.allSettled(
+      Array.from({ length: 100 }, () => log.append(post("alice", fields))),
+    );
+    const taken = results.filter(({ status }) => status === "fulfilled").length;
+    t.ok(taken >= 20 && taken <= 40, `${taken} of some 32,000 bytes each`);
+    t.match(results.at(-1), {
+      reason: { code: "unavailable", retryable: true, message: /1000000 bytes/ },
+    });
+    t.match(await log.append(post("alice")), { entry: { kind: "post" } }, "there is room again");
+  }
+});
 
 await tap.test("a log that closes answers what it has taken and refuses what comes after", async (t) => {
   const { log, told } = await openLog(t);
