@@ -77,6 +77,7 @@ export function findTags(text: string): TextSpan[] {
 }
 
 function distinct(spans: TextSpan[], most: number): string[] {
+  if (spans.length === 0) return []; // as most texts have it
   const names = new Map<string, string>();
   for (const { name } of spans) {
     const key = fold(name);

@@ -15,7 +15,7 @@ import {
   packContent,
   unpackContent,
 } from "./entries.ts";
-import { publishKeyLifeMs } from "./publish-keys.ts";
+import { publishKey, publishKeyLifeMs } from "./publish-keys.ts";
 import type { State } from "./state.ts";
 import { authorTopic, mentionTopic, retractedTopic, tagTopic, threadTopic } from "./topics.ts";
 
@@ -68,15 +68,20 @@ function applyUser(state: State, offset: Offset, command: Of<"user">): Outcome {
 }
 
 function applyPost(state: State, offset: Offset, command: Of<"post">): Outcome {
-  const { at, text, key } = command;
+  const { at, text } = command;
   const known = state.users.find(command.user);
-  if (key !== undefined && known !== undefined) {
-    const published = state.publishKeys.find(known, key);
+  if (command.key !== undefined && command.replyTo !== undefined && known !== undefined) {
+    // A retry is answered as before, also when what it replied to is gone by now.
+    const published = state.publishKeys.find(publishKey(known, command.key));
     if (published !== undefined) return { offset, answer: published };
   }
   const reply = command.replyTo === undefined ? undefined : replyTo(state, command.replyTo);
 
   const author = known ?? state.user(command.user);
+  if (command.key !== undefined) {
+    const published = state.publishKeys.claim(publishKey(author, command.key), { offset, at });
+    if (published !== undefined) return { offset, answer: published };
+  }
   const mentions = mentioned(state, author, command.mentions);
   const content = { text, mentions, tags: distinctTags(command.tags) };
   const packed = packContent(command.data === undefined ? content : { ...content, data: command.data });
@@ -84,7 +89,6 @@ function applyPost(state: State, offset: Offset, command: Of<"post">): Outcome {
   for (const user of mentions) state.topics.put(mentionTopic(user), offset);
   for (const tag of content.tags) state.topics.put(tagTopic(tag), offset);
   if (reply !== undefined) state.topics.put(threadTopic(reply.root), offset);
-  if (key !== undefined) state.publishKeys.put(author, key, { offset, at });
   return happened(state, { kind: "post", offset, at, author, deleted: false, reply, packed });
 }
 

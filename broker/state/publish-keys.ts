@@ -11,12 +11,19 @@
  * for. It holds the keys of 256 offsets in one value, written once for a transaction, since one row for each key would
  * cost as much as all else of a post. What a chunk holds depends on its offsets alone, not on how commands were batched. */
 
-import { type Offset, type UserNo, readU48, u48Key } from "./bytes.ts";
-import type { Tables } from "./environment.ts";
+import { type Offset, type UserNo, briefU48, readU48, u48Key } from "./bytes.ts";
+import { type Tables, putIfNew } from "./environment.ts";
 
 /** How long a key is honoured, in ms. */
 export const publishKeyLifeMs = 24 * 3_600_000;
 const chunkOffsets = 256;
+
+/** An author's key, as both tables hold it. */
+export interface PublishKey {
+  /** length u16 | key | author u32 */
+  readonly part: Buffer;
+  readonly name: Buffer;
+}
 
 interface Chunk {
   number: number;
@@ -33,8 +40,8 @@ export class PublishKeys {
     this.#tables = tables;
   }
 
-  find(author: UserNo, key: string): Offset | undefined {
-    const bytes = this.#tables.publishKeys.get(nameOf(author, key));
+  find({ name }: PublishKey): Offset | undefined {
+    const bytes = this.#tables.publishKeys.get(name);
     return bytes === undefined ? undefined : readU48(bytes, 0);
   }
 
@@ -43,18 +50,17 @@ export class PublishKeys {
     this.#chunk = undefined;
   }
 
-  /** Within a transaction. */
-  put(author: UserNo, key: string, { offset, at }: { offset: Offset; at: number }): void {
-    const name = nameOf(author, key);
-    this.#tables.publishKeys.putSync(name, u48Key(offset));
+  /** Makes the key that of the post at `offset`, unless it is another's already: then of which. Within a transaction. */
+  claim({ name, part }: PublishKey, { offset, at }: { offset: Offset; at: number }): Offset | undefined {
+    // Most keys are new: to write at once, and look only when that fails, walks down the tree once and not twice.
+    if (!putIfNew(this.#tables.publishKeys, name, briefU48(offset))) return this.find({ name, part });
     const chunk = this.#chunkOf(Math.floor(offset / chunkOffsets));
-    const length = Buffer.allocUnsafe(2);
-    length.writeUInt16BE(name.length, 0);
-    chunk.parts.push(length, name);
+    chunk.parts.push(part);
     chunk.at = at;
+    return undefined;
   }
 
-  /** Writes what `put` has gathered. Within the same transaction. */
+  /** Writes what `claim` has gathered. Within the same transaction. */
   end(): void {
     if (this.#chunk === undefined) return;
     const { number, at, parts } = this.#chunk;
@@ -108,10 +114,11 @@ function* namesIn(value: Buffer): Generator<Buffer> {
   }
 }
 
-function nameOf(author: UserNo, key: string): Buffer {
+export function publishKey(author: UserNo, key: string): PublishKey {
   const length = Buffer.byteLength(key);
-  const bytes = Buffer.allocUnsafe(length + 4);
-  bytes.write(key, 0);
-  bytes.writeUInt32BE(author, length);
-  return bytes;
+  const part = Buffer.allocUnsafe(2 + length + 4);
+  part.writeUInt16BE(length + 4, 0);
+  part.write(key, 2);
+  part.writeUInt32BE(author, 2 + length);
+  return { part, name: part.subarray(2) };
 }

@@ -13,7 +13,7 @@
 import { randomBytes } from "node:crypto";
 
 import { type Outcome, apply } from "./apply.ts";
-import { type Offset, type UserNo, u48Key } from "./bytes.ts";
+import { type Offset, type UserNo, briefU48, u48Key } from "./bytes.ts";
 import type { Stamped } from "./commands.ts";
 import { type CursorKey, Cursors, type Cursor } from "./cursors.ts";
 import { Environment, type StoreSize } from "./environment.ts";
@@ -243,7 +243,7 @@ export class State {
 
   /** The entry at `offset`, as the transaction has it. */
   storedEntry(offset: Offset): Entry | undefined {
-    const bytes = this.#environment.tables.log.get(u48Key(offset));
+    const bytes = this.#environment.tables.log.get(briefU48(offset));
     return bytes === undefined ? undefined : decodeEntry(offset, bytes);
   }
 
@@ -251,7 +251,7 @@ export class State {
     if (entry.offset !== this.#head) this.#changed.push(entry.offset);
     // A new entry is the last of its table: told so, LMDB fills its pages to the brim.
     const options = entry.offset === this.#head ? appendOnly : overwrite;
-    this.#environment.tables.log.putSync(u48Key(entry.offset), encodeEntry(entry), options);
+    this.#environment.tables.log.putSync(briefU48(entry.offset), encodeEntry(entry), options);
   }
 
   removeEntry(offset: Offset): void {

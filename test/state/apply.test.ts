@@ -67,6 +67,23 @@ await tap.test(
 );
 
 await tap.test(
+  "a retried reply is answered with the first, also when its parent is gone by now",
+  async (t) => {
+    const store = await openStore(t);
+    await store.one(post("alice"));
+    const parent = store.state.positions.id(1);
+    const reply = post("bob", { key: "k", replyTo: parent });
+    t.match(await store.one(reply), { answer: 2 });
+    await store.one({ op: "delete", user: "alice", post: parent });
+    t.match(await store.one(reply), { answer: 2, entry: undefined });
+    const [refused] = await store.apply([post("bob", { key: "l", replyTo: parent })]);
+    t.match(refused, { error: { code: "not_found" } });
+    t.match(await store.one(post("bob", { key: "l" })), { answer: 6 }, "a refused post takes no key");
+    t.same(faultsOf(store.state), []);
+  },
+);
+
+await tap.test(
   "publish keys are removed oldest first, however they were batched, and none is left over",
   async (t) => {
     const store = await openStore(t);
