@@ -13,18 +13,22 @@ import type { Identity } from "./identity.ts";
 import type { SessionServices } from "./sessions.ts";
 
 interface Attachment {
-  subscription: Subscription;
+  readonly number: number;
+  /** Undefined: the number is taken by a subscribe that is not answered yet. */
+  subscription: Subscription | undefined;
   cursor: CursorKey;
   /** The cursor's when it began: once the cursor is sought elsewhere, its acknowledgements come too late. */
   generation: number;
 }
 
+const none: readonly Attachment[] = [];
+
 export class Attachments {
   readonly #services: SessionServices;
   readonly #sink: Sink;
   readonly #identity: Identity;
-  /** Undefined: the number is taken by a subscribe that is not answered yet. */
-  readonly #byNumber = new Map<number, Attachment | undefined>();
+  /** A session has few, most have one: an array of just so many takes a quarter of what a Map does. */
+  #held = none;
   #isClosed = false;
 
   constructor(services: SessionServices, sink: Sink, identity: Identity) {
@@ -34,22 +38,27 @@ export class Attachments {
   }
 
   get count(): number {
-    return this.#byNumber.size;
+    return this.#held.length;
   }
 
   /** Opens a subscription; its first events come after the answer, in a later turn of the event loop. @throws WhalesongError */
   async subscribe(fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
-    const number = this.#numberFor(fields);
-    this.#byNumber.set(number, undefined);
+    const attachment = {
+      number: this.#numberFor(fields),
+      subscription: undefined,
+      cursor: "",
+      generation: 0,
+    };
+    this.#held = this.#held.concat(attachment); // exactly as long as it has to be, as no spread is
     try {
-      return await this.#open(number, fields);
+      return await this.#open(attachment, fields);
     } catch (error) {
-      this.#byNumber.delete(number);
+      this.#forget(attachment);
       throw error;
     }
   }
 
-  async #open(number: number, fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
+  async #open(attachment: Attachment, fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
     const { operations, streams, state } = this.#services;
     const as = typeof fields.as === "string" ? fields.as : undefined;
     const { stream, reader } = await operations.resolveStream(
@@ -59,18 +68,20 @@ export class Attachments {
     );
     const cursor = cursorKey(reader, this.#identity.device, stream.name);
     const { position, generation } = await operations.startOf(fields.from ?? "resume", cursor);
-    const subscription = new Subscription(number, stream, this.#sink, position);
     if (!this.#isClosed) {
-      this.#byNumber.set(number, { subscription, cursor, generation });
-      streams.open(subscription);
+      attachment.subscription = new Subscription(attachment.number, stream, this.#sink, position);
+      attachment.cursor = cursor;
+      attachment.generation = generation;
+      streams.open(attachment.subscription);
     }
-    return { sub: number, stream: stream.name, cursor: state.positions.cursor(position) };
+    return { sub: attachment.number, stream: stream.name, cursor: state.positions.cursor(position) };
   }
 
   /** Ends a subscription at the client's wish. Nothing of it comes after the answer. @throws `not_found` */
   unsubscribe({ sub }: RequestOf<"unsubscribe">): ResultOf<"unsubscribe"> {
-    this.#services.streams.close(this.#get(sub).subscription);
-    this.#byNumber.delete(sub);
+    const attachment = this.#get(sub);
+    this.#services.streams.close(attachment.subscription);
+    this.#forget(attachment);
     return { sub };
   }
 
@@ -92,15 +103,17 @@ export class Attachments {
 
   /** Ends a subscription by the broker's doing. False when it was not open. */
   end(subscription: Subscription): boolean {
-    if (this.#byNumber.get(subscription.number)?.subscription !== subscription) return false;
+    const attachment = this.#find(subscription.number);
+    if (attachment?.subscription !== subscription) return false;
     this.#services.streams.close(subscription);
-    return this.#byNumber.delete(subscription.number);
+    this.#forget(attachment);
+    return true;
   }
 
   /** Frames were dropped: their subscriptions catch up from where the first dropped one leaves them. */
   fallBack(positions: Map<number, Offset>): void {
     for (const [sub, position] of positions) {
-      const subscription = this.#byNumber.get(sub)?.subscription;
+      const subscription = this.#find(sub)?.subscription;
       if (subscription === undefined) continue;
       subscription.fallBack(position);
       this.#services.streams.resume(subscription); // it waits for room by itself
@@ -109,22 +122,21 @@ export class Attachments {
 
   /** The session has room: those that catch up go on. */
   resume(): void {
-    for (const attachment of this.#byNumber.values()) {
-      if (attachment?.subscription.state === "catching up")
-        this.#services.streams.resume(attachment.subscription);
+    for (const { subscription } of this.#held) {
+      if (subscription?.state === "catching up") this.#services.streams.resume(subscription);
     }
   }
 
   close(): void {
     this.#isClosed = true;
-    for (const attachment of this.#byNumber.values()) {
-      if (attachment !== undefined) this.#services.streams.close(attachment.subscription);
+    for (const { subscription } of this.#held) {
+      if (subscription !== undefined) this.#services.streams.close(subscription);
     }
-    this.#byNumber.clear();
+    this.#held = none;
   }
 
   #numberFor({ as, sub }: FieldsOf<"subscribe">): number {
-    if (this.#byNumber.size >= limits.subscriptions) {
+    if (this.#held.length >= limits.subscriptions) {
       throw new WhalesongError(
         "conflict",
         `subscribe: a session has ${limits.subscriptions} subscriptions at most`,
@@ -133,10 +145,10 @@ export class Attachments {
     const chosen = typeof as === "number" ? as : sub;
     if (chosen === undefined) {
       let number = 1;
-      while (this.#byNumber.has(number)) number++;
+      while (this.#find(number) !== undefined) number++;
       return number;
     }
-    if (this.#byNumber.has(chosen)) {
+    if (this.#find(chosen) !== undefined) {
       throw new WhalesongError("conflict", `sub: the subscription ${chosen} is open already`, {
         field: "sub",
       });
@@ -144,9 +156,20 @@ export class Attachments {
     return chosen;
   }
 
-  #get(sub: number): Attachment {
-    const attachment = this.#byNumber.get(sub);
-    if (attachment !== undefined) return attachment;
+  #find(number: number): Attachment | undefined {
+    for (const attachment of this.#held) if (attachment.number === number) return attachment;
+    return undefined;
+  }
+
+  #forget(gone: Attachment): void {
+    const at = this.#held.indexOf(gone);
+    if (at >= 0) this.#held = this.#held.toSpliced(at, 1);
+  }
+
+  #get(sub: number): Attachment & { subscription: Subscription } {
+    const attachment = this.#find(sub);
+    if (attachment?.subscription !== undefined)
+      return attachment as Attachment & { subscription: Subscription };
     throw new WhalesongError("not_found", `sub: there is no subscription ${sub}`, { field: "sub" });
   }
 }

@@ -11,10 +11,8 @@ export interface Connection {
   readonly encoder: MessageEncoder;
   /** Writes `bytes`, which others may be given too: they are never changed. */
   write(bytes: Buffer): void;
-  /** Bytes written and not yet taken by the peer's side of the network. */
+  /** Bytes written and not yet taken by the peer's side of the network. Whenever they fall to 0, the transport calls the session's `drained`. */
   readonly bufferedBytes: number;
-  /** Calls back whenever `bufferedBytes` has fallen to 0. */
-  onDrain(callback: () => void): void;
   /** Stops or goes on reading what the peer sends. */
   setReading(reading: boolean): void;
   /** Ends the connection after what was written. Afterwards the transport calls the session's `closed`. */

@@ -17,19 +17,26 @@ export interface IdentityParts {
   authenticator: Authenticator;
   /** ms since the Unix epoch. */
   now: () => number;
-  onExpired: () => void;
+}
+
+/** Whose credentials they are. */
+export interface Identified {
+  /** They have expired. */
+  expired(): void;
 }
 
 export class Identity {
   readonly #parts: IdentityParts;
+  readonly #owner: Identified;
   #principal: Principal | undefined;
   #device = defaultDevice;
   #settled: Promise<void> | undefined;
   #expiry: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(parts: IdentityParts) {
+  constructor(parts: IdentityParts, owner: Identified) {
     this.#parts = parts;
+    this.#owner = owner;
   }
 
   /** Undefined until credentials have been accepted. */
@@ -109,7 +116,7 @@ export class Identity {
     if (expiresAt === undefined || this.#isClosed) return;
     const leftMs = expiresAt + clockToleranceMs - this.#parts.now();
     this.#expiry = setTimeout(
-      () => (leftMs > longestTimerMs ? this.#watchExpiry() : this.#parts.onExpired()),
+      () => (leftMs > longestTimerMs ? this.#watchExpiry() : this.#owner.expired()),
       Math.min(Math.max(leftMs, 0), longestTimerMs),
     );
   }

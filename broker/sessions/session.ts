@@ -76,15 +76,9 @@ export class Session implements Sink {
     this.#connection = connection;
     this.#services = services;
     this.#outbox = new Outbox(connection.encoder.index);
-    const { authenticator, now } = services;
-    this.#identity = new Identity({
-      authenticator,
-      now,
-      onExpired: () => this.close("token_expired", "the token expired; come back with a new one"),
-    });
+    this.#identity = new Identity(services, this);
     this.#attachments = new Attachments(services, this, this.#identity);
-    this.#progressAt = now();
-    connection.onDrain(() => this.#drained());
+    this.#progressAt = services.now();
   }
 
   get encoder(): Connection["encoder"] {
@@ -184,6 +178,17 @@ export class Session implements Sink {
     this.#connection.setReading(true); // what still comes is ignored, but the peer's own close has to be read
     this.#connection.close(closeCodes[reason], text);
     this.closed();
+  }
+
+  /** The connection has taken what it was given. */
+  drained(): void {
+    this.#progressAt = this.#services.now();
+    this.flush();
+  }
+
+  /** The credentials have expired. */
+  expired(): void {
+    this.close("token_expired", "the token expired; come back with a new one");
   }
 
   /** The connection has ended. Lets go of everything. */
@@ -349,12 +354,6 @@ export class Session implements Sink {
 
   #sendMessage(message: object): void {
     this.send({ bytes: this.encoder.encodeMessage(message), sub: 0, offset: 0, before: 0 });
-  }
-
-  /** The connection has taken what it was given. */
-  #drained(): void {
-    this.#progressAt = this.#services.now();
-    this.flush();
   }
 
   #fallBack(): void {

@@ -39,10 +39,13 @@ export interface SessionServices {
 
 export class Sessions {
   readonly #services: SessionServices;
+  readonly #startedAt: number;
+  /** When each was opened, in ms since the start: small numbers, which take no memory of their own. */
   readonly #openedAt = new Map<Session, number>();
   #opened = 0;
 
   constructor(services: Omit<SessionServices, "onClosed">) {
+    this.#startedAt = services.now();
     this.#services = { ...services, onClosed: (session) => this.#openedAt.delete(session) };
   }
 
@@ -57,7 +60,7 @@ export class Sessions {
 
   open(connection: Connection): Session {
     const session = new Session(randomBytes(9).toString("base64url"), connection, this.#services);
-    this.#openedAt.set(session, this.#services.now());
+    this.#openedAt.set(session, this.#services.now() - this.#startedAt);
     this.#opened++;
     return session;
   }
@@ -65,7 +68,7 @@ export class Sessions {
   /** Closes sessions that make no progress. Called every second or so. */
   check(): void {
     const now = this.#services.now();
-    for (const [session, openedAt] of this.#openedAt) session.check(now, openedAt);
+    for (const [session, openedAt] of this.#openedAt) session.check(now, this.#startedAt + openedAt);
   }
 
   /** Ends a subscription whose entries are gone. */

@@ -56,6 +56,7 @@ export class EventStreams {
     const connection = new SseConnection(response);
     const session = this.#sessions.open(connection);
     response.on("error", () => {}); // `close` follows
+    response.on("drain", () => session.drained());
     response.once("close", () => {
       this.#open.delete(connection);
       session.closed();
@@ -127,10 +128,6 @@ class SseConnection implements Connection {
     if (!this.#hasBegun || this.#isEnded) return;
     this.#response.write(bytes);
     if (this.#last !== undefined && bytes.includes(this.#last)) this.#end();
-  }
-
-  onDrain(callback: () => void): void {
-    this.#response.on("drain", callback);
   }
 
   /** Nothing is read from this client once its request is. */

@@ -34,8 +34,8 @@ function start(now = Date.now): {
 } {
   const authenticator = new SlowAuthenticator();
   let identity: Identity | undefined;
-  const expired = new Promise<void>((onExpired) => {
-    identity = new Identity({ authenticator, now, onExpired });
+  const expired = new Promise<void>((resolve) => {
+    identity = new Identity({ authenticator, now }, { expired: resolve });
   });
   return { identity: identity!, authenticator, expired };
 }
