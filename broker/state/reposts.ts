@@ -52,7 +52,9 @@ export class Reposts {
 
   /** Whether there is a repost of `original`. */
   any(original: Offset): boolean {
-    for (const _ of this.reposters(original)) return true;
+    const start = u48Key(original);
+    for (const { value } of this.#table.getRange({ start, end: afterPrefix(start) }))
+      if (!isWithdrawn(value)) return true;
     return false;
   }
 
@@ -67,13 +69,23 @@ export class Reposts {
     return false;
   }
 
-  /** All who have a repost of `original`. */
-  *reposters(original: Offset): Generator<UserNo> {
-    const start = u48Key(original);
-    for (const { key, value } of this.#table.getRange({ start, end: afterPrefix(start), snapshot: false })) {
-      if (isWithdrawn(value)) continue;
-      yield ((key[6]! << 24) | (key[7]! << 16) | (key[8]! << 8) | key[9]!) >>> 0;
+  /** Who have a repost of `original`, by ascending number from over `after` on: of `most` of them at most. `next` is where to
+   *  go on; undefined at the end. */
+  reposters(
+    original: Offset,
+    after: UserNo,
+    most: number,
+  ): { reposters: UserNo[]; next: UserNo | undefined } {
+    const range = { start: keyOf(original, after + 1), end: afterPrefix(u48Key(original)), limit: most + 1 };
+    const reposters: UserNo[] = [];
+    let last = after;
+    let seen = 0;
+    for (const { key, value } of this.#table.getRange(range)) {
+      if (++seen > most) return { reposters, next: last };
+      last = ((key[6]! << 24) | (key[7]! << 16) | (key[8]! << 8) | key[9]!) >>> 0;
+      if (!isWithdrawn(value)) reposters.push(last);
     }
+    return { reposters, next: undefined };
   }
 }
 

@@ -211,6 +211,14 @@ export class State {
     }
   }
 
+  /** The entries before `before`, the newest first. */
+  *entriesBefore(before: Offset): Generator<Entry> {
+    const range = { start: u48Key(before - 1), end: u48Key(0), reverse: true };
+    for (const { key, value } of this.#environment.tables.log.getRange(range)) {
+      yield decodeEntry(Buffer.from(key.buffer, key.byteOffset, key.byteLength).readUIntBE(0, 6), value);
+    }
+  }
+
   /** The first entry after `after`, or undefined. */
   firstEntryAfter(after: Offset): Entry | undefined {
     for (const entry of this.entries(after, this.#head)) return entry;

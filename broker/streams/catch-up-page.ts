@@ -49,9 +49,9 @@ export class CatchUpPage {
     return this.#events >= pageEvents || this.#bytes >= pageBytes || this.#looked >= maxLooked;
   }
 
-  /** An entry was looked at, whatever comes of it. */
-  look(): void {
-    this.#looked++;
+  /** An entry was looked at, whatever comes of it; `weight` for what costs as much as so many. */
+  look(weight = 1): void {
+    this.#looked += weight;
   }
 
   /** Adds the event of the plain post at `offset` if its bytes are kept. */

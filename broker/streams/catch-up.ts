@@ -38,6 +38,8 @@ import type { Tail } from "./tail.ts";
 const maxScanned = 20_000;
 /** Follows taken in at once: of a reader who has more they are linked, and planned with, in as many steps as it takes. */
 const followsAtOnce = 2_000;
+/** Entries that cost as much to look at as finding out whom a delete concerns. */
+const comparedWeight = 50;
 /** Follows kept from one step to the next of their readers; 16 bytes each. */
 const keptFollows = 4_194_304;
 /** How long steps may hold the event loop, in ms. */
@@ -317,7 +319,10 @@ export class CatchUp {
     page.look();
     if (!isShowable(entry)) return;
     // Deletes of reposted posts are filed together, whoever they concern.
-    if (entry.kind === "delete" && entry.reposted && !concerns(state, stream, entry)) return;
+    if (entry.kind === "delete" && entry.reposted) {
+      page.look(comparedWeight);
+      if (!concerns(state, stream, entry)) return;
+    }
     if (stream.kind === "home") {
       if (!home.admit(stream, entry, subscription)) return;
     } else if (!passes(state, stream, entry)) return;

@@ -10,7 +10,7 @@
  * next, and one added goes to the end. So none that is there throughout is missed; one met twice is known by its position. */
 
 import type { Relation } from "../../protocol/index.ts";
-import type { DeleteEntry, Entry, Offset, PostEntry, RepostEntry, State } from "../state/index.ts";
+import type { DeleteEntry, Entry, Offset, PostEntry, RepostEntry, State, UserNo } from "../state/index.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Flusher } from "./flusher.ts";
@@ -28,6 +28,8 @@ const stride = 256;
 const maxTogether = 64;
 /** Subscriptions met from which on an entry is bulk: fewer are written to in about 2 ms. */
 const bulkDegree = 512;
+/** Reposters of a deleted post looked up at once. */
+const maxReposters = 1_000;
 /** Entries walked and still in the queue's array. */
 const maxWalked = 4_096;
 
@@ -49,6 +51,8 @@ interface Walk {
   index: number;
   /** It meets so many subscriptions that what is for fewer is written first. */
   isBulk: boolean;
+  /** Of the delete of a post: the reposter up to whom their nodes were walked; undefined when there are no more. */
+  reposters: UserNo | undefined;
 }
 
 export class FanOut {
@@ -128,7 +132,8 @@ export class FanOut {
     const { entries, nodes } = walk;
     const node = nodes.at(-1);
     if (node === undefined) {
-      this.#walk = undefined;
+      if (walk.reposters === undefined) this.#walk = undefined;
+      else this.#goOnToReposters(walk, walk.reposters);
       return true;
     }
     // The list may have become shorter since the last slice.
@@ -154,19 +159,34 @@ export class FanOut {
     return true;
   }
 
+  /** The delete of a whale's post concerns the followers of perhaps 100,000 who had reposted it. */
+  #goOnToReposters(walk: Walk, after: UserNo): void {
+    const { interest, state } = this.#parts;
+    const { nodes, next } = interest.repostersOf(state, walk.entries[0] as DeleteEntry, after, maxReposters);
+    walk.nodes = nodes;
+    walk.reposters = next;
+  }
+
   #begin(): Walk | undefined {
-    const { interest, state, flusher } = this.#parts;
+    const { interest, flusher } = this.#parts;
     interest.sweep();
     const entry = this.#take();
     if (entry === undefined) return undefined;
     this.#reached = entry.offset - 1;
     if (entry.kind === "follow") interest.follow(entry.author, entry.target);
     else if (entry.kind === "unfollow") interest.unfollow(entry.author, entry.target);
-    const nodes = interest.nodesOf(state, entry);
+    const nodes = interest.nodesOf(entry);
     const entries = [entry, ...this.#takeAlike(entry, nodes)];
     const isBulk = nodes.reduce((sum, node) => sum + interest.degree(node), 0) >= bulkDegree;
     if (isBulk) flusher.gather(entries.reduce((sum, each) => sum + aboutBytes(each), 0));
-    return { entries, deliveries: Array(entries.length), nodes, index: Number.MAX_SAFE_INTEGER, isBulk };
+    return {
+      entries,
+      deliveries: Array(entries.length),
+      nodes,
+      index: Number.MAX_SAFE_INTEGER,
+      isBulk,
+      reposters: entry.kind === "delete" && entry.reposted ? 0 : undefined,
+    };
   }
 
   /** Takes the next entry from the queue. */
@@ -184,11 +204,11 @@ export class FanOut {
   #takeAlike(first: Entry, nodes: Node[]): Entry[] {
     const alike: Entry[] = [];
     if (first.kind !== "post" || nodes.length !== 1) return alike;
-    const { interest, state } = this.#parts;
+    const { interest } = this.#parts;
     while (alike.length < maxTogether - 1) {
       const entry = this.#queue[this.#next];
       if (entry?.kind !== "post" || entry.author !== first.author) break;
-      const others = interest.nodesOf(state, entry);
+      const others = interest.nodesOf(entry);
       if (others.length !== 1 || others[0] !== nodes[0]) break;
       alike.push(entry);
       this.#next++;

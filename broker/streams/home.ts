@@ -15,6 +15,8 @@ import { passes } from "./predicate.ts";
 import { type Candidates, recentCount } from "./recent.ts";
 import type { Stream } from "./stream.ts";
 
+/** Follows from which on a reader's home is so dense that its latest entries are found in the log sooner than by a merge. */
+export const manyFollows = 2_000;
 /** Entries looked at in search of earlier candidates before the search is given up. */
 const maxLookback = 2_000;
 /** Reposters of one original looked at before it is taken as reposted earlier. */
@@ -44,8 +46,13 @@ export class HomeReader {
     most: number,
     pushed: boolean,
   ): Offset[] {
+    const some = this.#state.follows.list(stream.reader, 0, manyFollows + 1);
+    if (some.targets.length > manyFollows) {
+      const found = this.#originalsInLog(stream, before, most, pushed);
+      if (found.length === most) return found;
+    }
     const originals: Offset[] = [];
-    const follows = this.#state.follows.list(stream.reader);
+    const follows = some.targets.length > manyFollows ? this.#state.follows.list(stream.reader) : some;
     const merge = new MergeBefore(
       this.#state,
       sourcesBefore(this.#state, [...follows.targets, stream.reader], before),
@@ -56,6 +63,26 @@ export class HomeReader {
       const entry = this.#state.entry(offset);
       if (entry?.kind !== "post" && entry?.kind !== "repost") continue;
       if (pushed && offset <= sinceOf(follows, stream.reader, entry.author)) continue;
+      if (passes(this.#state, stream, entry)) originals.push(originalOf(entry));
+    }
+    return originals;
+  }
+
+  /** The same, as far as the log's last entries before `before` have them. */
+  #originalsInLog(
+    stream: Stream & { kind: "home" },
+    before: Offset,
+    most: number,
+    pushed: boolean,
+  ): Offset[] {
+    const originals: Offset[] = [];
+    const { reader } = stream;
+    let looked = 0;
+    for (const entry of this.#state.entriesBefore(before)) {
+      if (originals.length === most || ++looked > maxLookback) break;
+      if (entry.kind !== "post" && entry.kind !== "repost") continue;
+      const since = entry.author === reader ? 0 : this.#state.follows.since(reader, entry.author);
+      if (since === undefined || (pushed && entry.offset <= since)) continue;
       if (passes(this.#state, stream, entry)) originals.push(originalOf(entry));
     }
     return originals;

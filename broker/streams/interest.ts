@@ -5,7 +5,7 @@
  * follows, however many others follow the same. A home is also linked to a node of its reader's homes, which is never
  * walked for an entry: a follow made meanwhile finds them there. */
 
-import type { Entry, Offset, PostEntry, State, UserNo } from "../state/index.ts";
+import type { DeleteEntry, Entry, Offset, PostEntry, State, UserNo } from "../state/index.ts";
 import { unpackContent } from "../state/index.ts";
 import { fold } from "../../protocol/index.ts";
 import { Links, type Node } from "./links.ts";
@@ -124,8 +124,11 @@ export class Interest {
     }
   }
 
-  /** The nodes to walk for an entry. Walk each from its last subscription to its first: see FanOut. */
-  nodesOf(state: State, entry: Entry): Node[] {
+  /**
+   * The nodes to walk for an entry. Walk each from its last subscription to its first: see FanOut. The delete of a post that
+   * was reposted has those of `repostersOf` besides.
+   */
+  nodesOf(entry: Entry): Node[] {
     const nodes: Node[] = [];
     const add = (node: Node | undefined): void => {
       if (node !== undefined && node !== 0 && this.#links.degree(node) > 0) nodes.push(node);
@@ -139,10 +142,23 @@ export class Interest {
     for (const user of mentions) add(this.#mentions.get(user));
     for (const tag of tags) add(this.#tags.get(fold(tag)));
     if (root !== 0) add(this.#threads.get(root));
-    if (entry.kind === "delete" && entry.reposted) {
-      for (const reposter of state.reposts.reposters(entry.target)) add(this.#authors[reposter]);
-    }
     return nodes;
+  }
+
+  /** The nodes of the next `most` who had reposted what `entry` deletes, by number from over `after` on; and where to go on. */
+  repostersOf(
+    state: State,
+    entry: DeleteEntry,
+    after: UserNo,
+    most: number,
+  ): { nodes: Node[]; next: UserNo | undefined } {
+    const { reposters, next } = state.reposts.reposters(entry.target, after, most);
+    const nodes: Node[] = [];
+    for (const reposter of reposters) {
+      const node = this.#authors[reposter];
+      if (node !== undefined && node !== 0 && this.#links.degree(node) > 0) nodes.push(node);
+    }
+    return { nodes, next };
   }
 
   /** How many subscriptions a node has. */

@@ -17,7 +17,7 @@ import {
   threadTopic,
 } from "../state/index.ts";
 import type { Deliveries } from "./deliveries.ts";
-import { type HomeReader, isShowable } from "./home.ts";
+import { type HomeReader, isShowable, manyFollows } from "./home.ts";
 import { MergeAfter, MergeBefore, type Source, sourcesAfter, sourcesBefore } from "./merge.ts";
 import { concerns, passes, relationOf } from "./predicate.ts";
 import { Recent, recentCount } from "./recent.ts";
@@ -25,6 +25,8 @@ import type { Stream } from "./stream.ts";
 
 /** Entries looked at for one page: a page of a stream whose filter lets little through ends there, and says how to go on. */
 const maxLooked = 5_000;
+/** Entries of the log looked at for the newest of a home whose reader follows very many, before it is merged. */
+const maxLookedInLog = 2_000;
 
 export interface Page {
   items: StreamItem[];
@@ -62,8 +64,11 @@ export class Pages {
 
   read({ stream, before, after, limit }: PageRequest): Page {
     const applied = this.#state.applied();
+    const isDense = stream.kind === "home" && this.#followsMany(stream.reader);
     if (after !== undefined) {
-      const found = this.#collect(stream, this.#offsetsAfter(stream, after, applied), limit);
+      const found = isDense
+        ? this.#collect(stream, offsetsBetween(after, applied), limit, { isLog: true })
+        : this.#collect(stream, this.#offsetsAfter(stream, after, applied), limit);
       return {
         items: this.#items(stream, found.candidates),
         before: found.candidates[0]?.offset ?? after + 1,
@@ -72,7 +77,9 @@ export class Pages {
       };
     }
     const from = before ?? applied + 1;
-    const found = this.#collect(stream, this.#offsetsBefore(stream, from), limit);
+    const found =
+      (isDense ? this.#newestInLog(stream, from, limit) : undefined) ??
+      this.#collect(stream, this.#offsetsBefore(stream, from), limit);
     const candidates = found.candidates.toReversed();
     return {
       items: this.#items(stream, candidates),
@@ -82,18 +89,43 @@ export class Pages {
     };
   }
 
-  /** The next candidates in the order of `next`, until there are enough. `last`: the last offset looked at. */
-  #collect(stream: Stream, next: () => Offset | undefined, limit: number): Found {
+  /**
+   * Whether a home is read off the log: where its reader follows very many, most of the log is theirs, and to merge would take
+   * a look at each whom they follow. Forth a page ends where it has looked enough; back one that is not full is merged.
+   */
+  #followsMany(reader: UserNo): boolean {
+    return this.#state.follows.list(reader, 0, manyFollows + 1).targets.length > manyFollows;
+  }
+
+  #newestInLog(stream: Stream, before: Offset, limit: number): Found | undefined {
+    const offsets = this.#logBefore(before);
+    const found = this.#collect(stream, offsets, limit, { isLog: true, most: maxLookedInLog });
+    return found.isEnd || found.candidates.length === limit ? found : undefined;
+  }
+
+  #logBefore(before: Offset): () => Offset | undefined {
+    let next = Math.min(before, this.#state.applied() + 1);
+    return () => (--next > this.#state.meta.floor ? next : undefined);
+  }
+
+  /** The next candidates in the order of `next`, until there are enough. `last`: the last offset looked at. `isLog`: of all that
+   *  `next` gives, what concerns the stream. */
+  #collect(
+    stream: Stream,
+    next: () => Offset | undefined,
+    limit: number,
+    { isLog = false, most = maxLooked }: { isLog?: boolean; most?: number } = {},
+  ): Found {
     const found: Found = { candidates: [], last: undefined, isEnd: false };
     let looked = 0;
     let bytes = 0;
-    while (found.candidates.length < limit && looked < maxLooked && bytes < limits.pageBytes) {
+    while (found.candidates.length < limit && looked < most && bytes < limits.pageBytes) {
       const offset = next();
       if (offset === undefined) return { ...found, isEnd: true };
       if (offset === found.last) continue; // of two topics
       found.last = offset;
       looked++;
-      const entry = this.#candidate(stream, offset);
+      const entry = this.#candidate(stream, offset, isLog);
       if (entry === undefined) continue;
       found.candidates.push(entry);
       bytes += this.#bytesOf(entry);
@@ -108,12 +140,12 @@ export class Pages {
   }
 
   /** The entry at `offset` if the stream shows it by all rules but the recent 40. */
-  #candidate(stream: Stream, offset: Offset): Entry | undefined {
+  #candidate(stream: Stream, offset: Offset, isLog: boolean): Entry | undefined {
     const entry = this.#state.entry(offset);
-    if (!isShowable(entry) || !passes(this.#state, stream, entry)) return undefined;
+    if (!isShowable(entry)) return undefined;
     // What a merge finds concerns the stream by its topic, but for deletes of reposted posts: they are filed together.
-    if (entry.kind === "delete" && !concerns(this.#state, stream, entry)) return undefined;
-    return entry;
+    if ((isLog || entry.kind === "delete") && !concerns(this.#state, stream, entry)) return undefined;
+    return passes(this.#state, stream, entry) ? entry : undefined;
   }
 
   /** The events of candidates in offset order. Where reposts are among them, the 40 before the first decide too. */
@@ -137,10 +169,7 @@ export class Pages {
   }
 
   #offsetsBefore(stream: Stream, before: Offset): () => Offset | undefined {
-    if (stream.kind === "firehose") {
-      let next = Math.min(before, this.#state.applied() + 1);
-      return () => (--next > this.#state.meta.floor ? next : undefined);
-    }
+    if (stream.kind === "firehose") return this.#logBefore(before);
     const merge = new MergeBefore(
       this.#state,
       stream.kind === "home"
@@ -159,10 +188,7 @@ export class Pages {
   }
 
   #offsetsAfter(stream: Stream, after: Offset, upTo: Offset): () => Offset | undefined {
-    if (stream.kind === "firehose") {
-      let next = after;
-      return () => (++next <= upTo ? next : undefined);
-    }
+    if (stream.kind === "firehose") return offsetsBetween(after, upTo);
     const sources =
       stream.kind === "home"
         ? this.#homeSourcesAfter(stream.reader, after)
@@ -193,6 +219,11 @@ export class Pages {
     sources.push({ topic: retractedTopic, bound: after });
     return sources;
   }
+}
+
+function offsetsBetween(after: Offset, upTo: Offset): () => Offset | undefined {
+  let next = after;
+  return () => (++next <= upTo ? next : undefined);
 }
 
 /** The topics of a stream that has a few fixed ones. */

@@ -14,6 +14,9 @@ import { type Entry, type PostEntry, type State, type UserNo, unpackContent } fr
 import { fold } from "../../protocol/index.ts";
 import type { Stream } from "./stream.ts";
 
+/** Reposters, or users followed, that are looked at to find out whether a delete concerns a home. */
+const maxCompared = 2_000;
+
 /** Whether the topics of `entry` are among those of `stream`. */
 export function concerns(state: State, stream: Stream, entry: Entry): boolean {
   if (entry.kind !== "post" && entry.kind !== "repost" && entry.kind !== "delete") return false;
@@ -96,17 +99,17 @@ function showsReply(state: State, stream: Stream & { kind: "home" }, entry: Post
   }
 }
 
-/** Whether `reader`, or one they follow, reposted. Costs what the reader follows, and not what a whale's post was reposted. */
+/**
+ * Whether `reader`, or one they follow, reposted. Costs what the reader follows or what was reposted, whichever is less.
+ * Where both are very many the answer is yes, unlooked at: to be told that a post is gone which one never had does no harm.
+ */
 function followsReposter(state: State, reader: UserNo, original: number): boolean {
   const hasReposted = (user: UserNo): boolean => state.reposts.find(original, user) !== undefined;
   if (hasReposted(reader)) return true;
-  const { targets } = state.follows.list(reader);
-  let looked = 0;
-  for (const reposter of state.reposts.reposters(original)) {
-    if (state.follows.has(reader, reposter)) return true;
-    if (++looked >= targets.length) return targets.some(hasReposted);
-  }
-  return false;
+  const { targets } = state.follows.list(reader, 0, maxCompared + 1);
+  const { reposters, next } = state.reposts.reposters(original, 0, Math.min(targets.length, maxCompared));
+  if (next === undefined) return reposters.some((reposter) => state.follows.has(reader, reposter));
+  return targets.length > maxCompared || targets.some(hasReposted);
 }
 
 function mentionsOf(entry: Entry): UserNo[] {

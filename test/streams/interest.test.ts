@@ -4,7 +4,7 @@
 import fc from "fast-check";
 import tap from "tap";
 
-import type { Command, Entry } from "../../broker/state/index.ts";
+import type { Command, DeleteEntry, Entry } from "../../broker/state/index.ts";
 import { Deliveries } from "../../broker/streams/deliveries.ts";
 import { FanOut } from "../../broker/streams/fan-out.ts";
 import { Flusher, type Stream, Subscription } from "../../broker/streams/index.ts";
@@ -63,7 +63,14 @@ await tap.test(
           if (entry.kind === "follow") interest.follow(entry.author, entry.target);
           if (entry.kind === "unfollow") interest.unfollow(entry.author, entry.target);
           const reached = new Set<Subscription>();
-          for (const node of interest.nodesOf(state, entry)) {
+          const nodes = interest.nodesOf(entry);
+          let after: number | undefined = entry.kind === "delete" && entry.reposted ? 0 : undefined;
+          while (after !== undefined) {
+            const reposters = interest.repostersOf(state, entry as DeleteEntry, after, 1);
+            nodes.push(...reposters.nodes);
+            after = reposters.next;
+          }
+          for (const node of nodes) {
             for (let i = 0; i < interest.degree(node); i++) reached.add(interest.subscription(node, i));
           }
           for (const subscription of subscriptions) {

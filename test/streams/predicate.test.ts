@@ -40,13 +40,13 @@ function countingReads(real: State): { state: State; reads: number } {
       follows: {
         value: {
           has: (follower: number, target: number) => (counted.reads++, real.follows.has(follower, target)),
-          list: (follower: number) => real.follows.list(follower),
+          list: real.follows.list.bind(real.follows),
         },
       },
       reposts: {
         value: {
           find: (original: number, user: number) => (counted.reads++, real.reposts.find(original, user)),
-          reposters: (original: number) => real.reposts.reposters(original),
+          reposters: real.reposts.reposters.bind(real.reposts),
         },
       },
     }) as State,
