@@ -1,7 +1,7 @@
 /* Asks: how the harness and its child processes talk, over Node's own channel between them.
  *
  *   harness → child   {id, ask, argument}
- *   child → harness   {id, progress}*, then {id, answer} or {id, error}
+ *   child → harness   {id, progress}*, then {id, answer} or {id, error, stack}
  *
  * A child answers what its handlers name, and ends when the harness is gone. */
 
@@ -17,7 +17,9 @@ export interface Ask {
   argument: unknown;
 }
 export type Reply =
-  { id: number; progress: number } | { id: number; answer: unknown } | { id: number; error: string };
+  | { id: number; progress: number }
+  | { id: number; answer: unknown }
+  | { id: number; error: string; stack?: string | undefined };
 
 /** Between two progress messages, in ms. */
 const progressEveryMs = 100;
@@ -36,7 +38,8 @@ async function serve(handlers: Handlers, { id, ask, argument }: Ask): Promise<vo
     if (handler === undefined) throw new Error(`there is no handler for ${ask}`);
     reply({ id, answer: await handler(argument as never, progressOf(id)) });
   } catch (error) {
-    reply({ id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    const { message, stack } = error instanceof Error ? error : new Error(String(error));
+    reply({ id, error: message, stack });
   }
 }
 

@@ -97,7 +97,7 @@ export class Child<H extends Handlers> {
       return;
     }
     this.#waiting.delete(reply.id);
-    if ("error" in reply) waiting.reject(new Error(`${this.name}: ${reply.error}`));
+    if ("error" in reply) waiting.reject(errorOf(reply, this.name));
     else waiting.resolve(reply.answer);
   }
 
@@ -105,6 +105,16 @@ export class Child<H extends Handlers> {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
+}
+
+/** The child's error, with the place in the child where it was thrown. */
+function errorOf(
+  { error: message, stack }: { error: string; stack?: string | undefined },
+  child: string,
+): Error {
+  const error = new Error(message);
+  if (stack !== undefined) error.stack = `${child}: ${stack}`;
+  return error;
 }
 
 const isSource = import.meta.url.endsWith(".ts");

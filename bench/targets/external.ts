@@ -35,17 +35,33 @@ export class External implements Target {
     this.version = version;
   }
 
-  /** Looks whether a broker is there. @throws that none is */
+  /** Looks whether a broker is there. @throws that none is, or that it does not let us */
   static async find(options: ExternalOptions): Promise<External> {
     const address = new URL("/healthz", options.url.replace(/^ws/, "http"));
+    let version: string | undefined;
     try {
       const response = await fetch(address, { signal: AbortSignal.timeout(findTimeoutMs) });
       if (!response.ok) throw new Error(`it answered ${response.status} to GET ${address.pathname}`);
-      const { version } = (await response.json()) as { version?: string };
-      return new External(options, version);
+      ({ version } = (await response.json()) as { version?: string });
     } catch (cause) {
       const { message } = ((cause as Error).cause ?? cause) as Error;
       throw new Error(`no Whalesong broker at ${options.url}: ${message}`, { cause });
+    }
+    await External.#checkRights(options);
+    return new External(options, version);
+  }
+
+  /** Reads as a user who is not the token's own. @throws that the broker does not let us */
+  static async #checkRights({ url, token }: ExternalOptions): Promise<void> {
+    const path = token === undefined ? "/v1/users/bench/home?user=bench" : "/v1/users/bench/home";
+    const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const signal = AbortSignal.timeout(findTimeoutMs);
+    const response = await fetch(new URL(path, url.replace(/^ws/, "http")), { headers, signal });
+    const { error } = (await response.json()) as { error?: { code: string; message: string } };
+    if (error !== undefined) {
+      throw new Error(
+        `the broker at ${url} refuses: ${error.code}: ${error.message}; give --token one with the scopes read, write and backend`,
+      );
     }
   }
 

@@ -1,28 +1,13 @@
 /* The harness measures all that `core` promises, and says so in a table and in JSON. A hundredth of every size: how fast
  * the broker is, is not asked here. */
 
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { test } from "tap";
 
 import type { Report } from "../../bench/core/report.ts";
-
-const main = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
-
-async function bench(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, ["--import=tsx", main, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let [stdout, stderr] = ["", ""];
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  const [status] = (await once(child, "close")) as [number];
-  return { status, stdout, stderr };
-}
+import { bench } from "./harness.ts";
 
 const allParts = ["lone", "posts", "fanout", "page", "resume", "memory"];
 
