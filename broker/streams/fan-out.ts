@@ -10,11 +10,11 @@
  * next, and one added goes to the end. So none that is there throughout is missed; one met twice is known by its position. */
 
 import type { Relation } from "../../protocol/index.ts";
-import type { DeleteEntry, Entry, Offset, PostEntry, RepostEntry, State, UserNo } from "../state/index.ts";
+import type { Entry, Offset, State, UserNo } from "../state/index.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Flusher } from "./flusher.ts";
-import type { HomeReader } from "./home.ts";
+import { type HomeReader, isShowable } from "./home.ts";
 import type { Interest } from "./interest.ts";
 import type { Node } from "./links.ts";
 import { passes, relationOf } from "./predicate.ts";
@@ -115,6 +115,8 @@ export class FanOut {
       if (walk?.isBulk !== true) more = this.#stride(walk);
       else if (flusher.isBehind) break;
       else flusher.inBulk(() => this.#stride(walk));
+      // With nothing behind that they could gather, those just handed something are written while they are at hand.
+      if (this.pending === 0) flusher.flush();
     }
     if (more) {
       setImmediate(() => this.#slice()); // between slices the flusher writes what they have queued
@@ -220,29 +222,20 @@ export class FanOut {
   #offer(subscription: Subscription, walk: Walk, index: number): void {
     const entry = walk.entries[index]!;
     let relation: Relation | undefined;
-    switch (subscription.stream.kind) {
-      case "home":
-        if (!this.#showsInHome(subscription, entry as PostEntry | RepostEntry | DeleteEntry)) return;
-        break;
-      case "mentions":
-        if (!passes(this.#parts.state, subscription.stream, entry)) return;
-        if (entry.kind === "post")
-          relation = relationOf(this.#parts.state, subscription.stream.reader, entry.author);
-        break;
-      default:
+    // By far the most are posts that are no replies, for homes: nothing more is to be asked.
+    if (entry.kind === "post" && entry.reply === undefined && subscription.showsAllPosts) {
+      subscription.note(entry.offset);
+    } else if (subscription.stream.kind === "home") {
+      if (!isShowable(entry) || !this.#parts.home.admit(subscription.stream, entry, subscription)) return;
+    } else if (subscription.stream.kind === "mentions") {
+      const { state } = this.#parts;
+      if (!passes(state, subscription.stream, entry)) return;
+      if (entry.kind === "post") relation = relationOf(state, subscription.stream.reader, entry.author);
     }
     const delivery = (walk.deliveries[index] ??= this.#parts.deliveries.of(entry));
     if (delivery === undefined) return; // deleted meanwhile
     subscription.deliver(relation === undefined ? delivery : delivery.related(relation));
     this.#delivered++;
-  }
-
-  #showsInHome(subscription: Subscription, entry: PostEntry | RepostEntry | DeleteEntry): boolean {
-    if (entry.kind === "post" && entry.reply === undefined) {
-      subscription.note(entry.offset); // by far the most, and nothing more to ask
-      return true;
-    }
-    return this.#parts.home.admit(subscription.stream, entry, subscription);
   }
 }
 

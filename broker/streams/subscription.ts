@@ -32,6 +32,8 @@ export class Subscription {
   readonly number: number;
   readonly stream: Stream;
   readonly sink: Sink;
+  /** Whether its stream shows every post of its topics that is no reply. Kept here, where fan-out looks anyway. */
+  readonly showsAllPosts: boolean;
   position: Offset;
   state: "catching up" | "live" | "closed" = "catching up";
   /** Its node in the interest index; 0 while it has none. */
@@ -46,6 +48,7 @@ export class Subscription {
   plan: { sources: Source[]; after: UserNo; upTo: Offset } | undefined = undefined;
   /** Linking to very many authors is under way: all with a number up to `after` are, and those that fan-out told of. */
   linking: { after: UserNo; told: Set<UserNo> } | undefined = undefined;
+  readonly #encoder: EventEncoder;
   #recent: Recent | undefined = undefined;
   /** Live frames that wait until what catch-up has read before them is durable. */
   #held: Frame[] | undefined = undefined;
@@ -54,6 +57,8 @@ export class Subscription {
     this.number = number;
     this.stream = stream;
     this.sink = sink;
+    this.#encoder = sink.encoder;
+    this.showsAllPosts = stream.kind !== "mentions";
     this.position = position;
     this.told = position;
   }
@@ -70,7 +75,7 @@ export class Subscription {
 
   /** Hands an event over; its offset becomes the position. */
   deliver(delivery: Delivery): void {
-    const frame = delivery.frame(this.sink.encoder, this.number);
+    const frame = delivery.frame(this.#encoder, this.number);
     this.position = frame.offset;
     this.hand(frame);
   }
