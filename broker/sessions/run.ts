@@ -53,7 +53,7 @@ export class Run {
     if (this.#joined !== undefined) return this.#joined;
     const joined = Buffer.allocUnsafe(this.bytes);
     let end = this.bytes;
-    for (const { bytes } of this.#backwards()) {
+    for (const { bytes } of Run.#backwards(this)) {
       end -= bytes.length;
       joined.set(bytes, end);
     }
@@ -61,14 +61,10 @@ export class Run {
   }
 
   frames(): Frame[] {
-    return [...this.#backwards()].toReversed();
+    return [...Run.#backwards(this)].toReversed();
   }
 
-  *#backwards(): Generator<Frame> {
-    let run: Run = this;
-    while (run.#before !== undefined) {
-      yield run.#frame!;
-      run = run.#before;
-    }
+  static *#backwards(last: Run): Generator<Frame> {
+    for (let run = last; run.#before !== undefined; run = run.#before) yield run.#frame!;
   }
 }

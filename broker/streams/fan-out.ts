@@ -10,7 +10,7 @@
  * next, and one added goes to the end. So none that is there throughout is missed; one met twice is known by its position. */
 
 import type { Relation } from "../../protocol/index.ts";
-import type { Entry, Offset, State, UserNo } from "../state/index.ts";
+import type { DeleteEntry, Entry, Offset, State, UserNo } from "../state/index.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Flusher } from "./flusher.ts";

@@ -47,8 +47,6 @@ export class Streams {
   readonly #catchUp: CatchUp;
   readonly #pages: Pages;
   readonly #subscriptions = new Set<Subscription>();
-  /** What each subscription had been told at the tick before. */
-  readonly #toldBefore = new WeakMap<Subscription, Offset>();
 
   constructor(state: State, { whenDurable, onTooOld }: StreamsOptions) {
     this.#state = state;
@@ -158,8 +156,8 @@ export class Streams {
     let done = 0;
     for (const subscription of Array.from(this.#subscriptions)) {
       if (subscription.state === "live" && subscription.told < reached) {
-        const isQuiet = this.#toldBefore.get(subscription) === subscription.told;
-        this.#toldBefore.set(subscription, subscription.told);
+        const isQuiet = subscription.toldBefore === subscription.told;
+        subscription.toldBefore = subscription.told;
         if (isQuiet) subscription.deliver(mark);
       }
       if (++done % tickStride === 0) await new Promise((resolve) => setImmediate(resolve));

@@ -40,6 +40,8 @@ export class Subscription {
   node = 0;
   /** The offset of the last event of any kind sent, `cursor` events included. */
   told: Offset;
+  /** And what it was at the tick before. */
+  toldBefore: Offset = 0;
   /** Catch-up has it in hand: it waits for its turn, or for what was read to be durable. */
   isQueued = false;
   /** A merge that catch-up has begun, and the offset it goes up to. */

@@ -26,13 +26,19 @@ function drain(outbox: Outbox): Buffer {
 
 await tap.test("outboxes give what was pushed, in order, however they are taken from and dropped", (t) => {
   // Few frames for many pushes, so that outboxes meet in the same runs and part again.
-  const frames = [event(1, 10), event(1, 300), event(2, 70_000), event(2, 0), event(3, 40_000)];
+  const frames = [event(1, 10), event(1, 300), event(2, 70_000), event(2, 1), event(3, 40_000)];
   const step = fc.oneof(
     {
       weight: 12,
       arbitrary: fc.record({ do: fc.constant("push" as const), frame: fc.constantFrom(...frames) }),
     },
-    { weight: 3, arbitrary: fc.record({ do: fc.constant("answer" as const), bytes: fc.nat(90_000) }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        do: fc.constant("answer" as const),
+        bytes: fc.integer({ min: 1, max: 90_000 }),
+      }),
+    },
     { weight: 3, arbitrary: fc.record({ do: fc.constant("take" as const) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant("drop events" as const) }) },
     {
@@ -63,11 +69,7 @@ await tap.test("outboxes give what was pushed, in order, however they are taken 
           const bytes = outbox.take();
           let count = 0;
           let length = 0;
-          while (length < bytes.length || (bytes.length === 0 && count === 0)) {
-            length += each.frames[count++]!.bytes.length;
-          }
-          // A frame without bytes may be in this take or the next.
-          while (length === bytes.length && each.frames[count]?.bytes.length === 0 && outbox.isEmpty) count++;
+          while (length < bytes.length) length += each.frames[count++]!.bytes.length;
           if (!bytes.equals(Buffer.concat(each.frames.splice(0, count).map((frame) => frame.bytes))))
             return false;
         }

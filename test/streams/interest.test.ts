@@ -205,13 +205,12 @@ await tap.test(
       return sink;
     };
     const [anns, bens] = [open(ann!, cleo!), open(ben!, dan!)];
-    const posts = (count: number): Command[] => Array.from({ length: count }, () => post("cleo"));
     const outcomes = await store.apply([
-      ...posts(3),
+      ...postsOf("cleo", 3),
       { op: "follow", user: "ben", target: "cleo" },
-      ...posts(2),
+      ...postsOf("cleo", 2),
       { op: "unfollow", user: "ann", target: "cleo" },
-      ...posts(2),
+      ...postsOf("cleo", 2),
     ]);
     fanOut.publish(
       outcomes.flatMap(({ entry }) => entry ?? []),
@@ -263,6 +262,10 @@ await tap.test("a home met twice in one walk counts a hidden repost once among i
   await publish({ op: "repost", user: "cleo", post: state.positions.id(original) });
   t.equal(home.events.length, count, "the original is the 40th before its repost");
 });
+
+function postsOf(author: string, count: number): Command[] {
+  return Array.from({ length: count }, () => post(author));
+}
 
 function fanOutOf({ state }: Store, interest: Interest): FanOut {
   const deliveries = new Deliveries(state);
