@@ -19,6 +19,7 @@ import { whaleCommand } from "./commands/whale.ts";
 import { Interrupted, note } from "./commands/with-run.ts";
 import { registerWorkload } from "./commands/workload-command.ts";
 import { registerCore } from "./core/command.ts";
+import { peersCommand } from "./peers/command.ts";
 import { registerCompare } from "./report/command.ts";
 
 /** Runs one command line. @param caller what was typed before `args`: "npm run bench --" */
@@ -49,6 +50,7 @@ In a checkout run \`npm run build\` first, so that what is measured is what is s
   registerWorkload(program, slowCommand, invocation);
   registerWorkload(program, idleCommand, invocation);
   registerWorkload(program, soakCommand, invocation);
+  registerWorkload(program, peersCommand, invocation);
   registerCore(program, invocation);
   registerCompare(program);
   try {

@@ -17,6 +17,7 @@ export interface BaselineOptions {
   payloadBytes: number;
 }
 
+const cName = "C send loop";
 const abilities: Abilities = { follows: false, resumes: false, mentions: false, answers: false };
 
 /** The C loop where it can be compiled, and the loop in Node.js elsewhere. */
@@ -25,9 +26,18 @@ export function chooseBaseline(options: BaselineOptions): Target {
   return compiler === undefined ? writeLoop(options) : sendLoop(compiler, options);
 }
 
+/** For a result's notes. */
+export function aboutBaseline({ name, version }: Target): string {
+  const loop =
+    name === cName
+      ? `one send() for each socket in C (${version})`
+      : `one socket.write for each socket in Node.js, since there is no C compiler (apt-get install gcc): ratios to it are lower than to send() in C`;
+  return `Ratios are to ${loop}, with as many sockets and one post in flight, measured just before.`;
+}
+
 /** One send() of the payload for each socket, in C. */
 export function sendLoop(compiler: Compiler, { payloadBytes }: BaselineOptions): Target {
-  return baseline("C send loop", compiler.version, ({ folder, port }) => ({
+  return baseline(cName, compiler.version, ({ folder, port }) => ({
     file: compileSendLoop(compiler, folder),
     args: [String(port), String(payloadBytes)],
   }));

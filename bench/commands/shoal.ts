@@ -3,6 +3,8 @@
 import { wholeNumber } from "../../clients/cli/command.ts";
 import type { Row } from "../report/result.ts";
 import { openShoal, shoalDefaults } from "../workloads/shoal.ts";
+import type { OpenedWorkload, Site } from "../workloads/workload.ts";
+import { measureRounds } from "./rounds.ts";
 import { type WorkloadCommand, canHave, defaultPayloadBytes, numbers, positive } from "./workload-command.ts";
 
 interface ShoalCommandOptions {
@@ -39,7 +41,7 @@ export const shoalCommand: WorkloadCommand<ShoalCommandOptions> = {
     const rows: Row[] = [];
     const readers = run.size(online);
     if (canHave(bench, site.running, readers)) {
-      const shoal = await openShoal(site, {
+      const options = {
         seconds,
         payloadBytes,
         processes,
@@ -49,9 +51,9 @@ export const shoalCommand: WorkloadCommand<ShoalCommandOptions> = {
         authors: run.size(authors),
         follows: Math.min(follows, run.size(authors)),
         pacedPerSecond: paced,
-      });
-      for (const round of shoal.rounds) rows.push(await round.measure());
-      await shoal.close();
+      };
+      const open = (where: Site): Promise<OpenedWorkload> => openShoal(where, options);
+      rows.push(...(await measureRounds(bench, { site, online: readers, open })));
     }
     await site.running.stop();
     return rows;

@@ -2,6 +2,8 @@
 
 import type { Row } from "../report/result.ts";
 import { openWhale, whaleDefaults } from "../workloads/whale.ts";
+import type { OpenedWorkload, Site } from "../workloads/workload.ts";
+import { measureRounds } from "./rounds.ts";
 import { type WorkloadCommand, canHave, defaultPayloadBytes, numbers, positive } from "./workload-command.ts";
 
 interface WhaleCommandOptions {
@@ -35,9 +37,9 @@ export const whaleCommand: WorkloadCommand<WhaleCommandOptions> = {
       if (canHave(bench, site.running, size)) {
         const { seconds, payloadBytes = defaultPayloadBytes, processes } = bench;
         const shared = { seconds, payloadBytes, processes };
-        const whale = await openWhale(site, { ...shared, online: size, inFlight, pacedPerSecond: paced });
-        for (const round of whale.rounds) rows.push(await round.measure());
-        await whale.close();
+        const options = { ...shared, online: size, inFlight, pacedPerSecond: paced };
+        const open = (where: Site): Promise<OpenedWorkload> => openWhale(where, options);
+        rows.push(...(await measureRounds(bench, { site, online: size, open })));
       }
       await site.running.stop();
     }

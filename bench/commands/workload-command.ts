@@ -62,6 +62,8 @@ export interface WorkloadCommand<Options> {
   description: string;
   /** Adds the options of its own. */
   configure(command: Command): Command;
+  /** Lines above the table of rows, where that needs an overview. */
+  summarise?(rows: readonly Row[]): string[];
   /** @param options its own */
   measure(bench: Bench, options: Options): Promise<Row[]>;
 }
@@ -150,6 +152,7 @@ async function runWorkload<Options>(
           payloadBytes: options.payloadBytes,
           start: (folder) => startSite(run, target, folder),
           remark: (sentence) => {
+            if (notes.includes(sentence)) return;
             note(sentence);
             notes.push(sentence);
           },
@@ -168,10 +171,11 @@ async function runWorkload<Options>(
     rows,
     notes,
   };
-  await tell(result, options);
+  await tell(result, options, workload.summarise?.(rows));
 }
 
-async function startSite(run: Run, target: Target, folder = run.makeFolder()): Promise<Site> {
+/** Starts a target that is ended with the run at the latest. */
+export async function startSite(run: Run, target: Target, folder = run.makeFolder()): Promise<Site> {
   const { signal, profiles, pinning } = run;
   const running = await target.start({ folder, cores: pinning?.server, profiles, signal });
   run.own({ end: () => running.stop(), kill: () => {} });
@@ -182,7 +186,9 @@ async function startSite(run: Run, target: Target, folder = run.makeFolder()): P
 export async function tell(
   result: RunResult,
   { json, html }: { json?: string; html?: string },
+  overview: readonly string[] = [],
 ): Promise<void> {
+  if (overview.length > 0) console.log(`\n${overview.join("\n")}`);
   console.log(`\n${renderTable(result)}`);
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(result, null, 2)}\n`);
   if (html !== undefined) writeFileSync(html, renderHtml(result));

@@ -18,7 +18,7 @@ const moduleFile = "ngx_nchan_module.so";
 
 export const nchan: Peer = {
   key: "nchan",
-  name: "nginx with nchan",
+  name: "nginx + nchan",
   install: "apt-get install nginx libnginx-mod-nchan",
   setting: "WebSocket, published by HTTP POST",
   dialect: "peers/nchan",
@@ -27,7 +27,7 @@ export const nchan: Peer = {
     const version = askProgram("nginx", ["-v"], /nginx\/([\d.]+)/);
     if (version === undefined || findModule() === undefined) return undefined;
     const module = moduleVersion();
-    return module === undefined ? version : `${version}, ${module}`;
+    return module === undefined ? version : `${version} + ${module}`;
   },
   prepare({ folder, port }) {
     const config = join(folder, "nginx.conf");
@@ -67,6 +67,7 @@ http {
   uwsgi_temp_path ${join(folder, "uwsgi")};
   scgi_temp_path ${join(folder, "scgi")};
   nchan_shared_memory_size 512m;
+  nchan_max_channel_id_length 8192;
   server {
     listen 127.0.0.1:${port} backlog=4096;
     keepalive_timeout 1h;

@@ -1,5 +1,6 @@
 /* Table: a run's result as Markdown that reads well in a terminal too: what is printed, and kept in RESULTS.md. */
 
+import { namedRows, ratioOf } from "./figures.ts";
 import { alignedTable } from "./markdown.ts";
 import type { Goal, Row, RunResult } from "./result.ts";
 
@@ -17,6 +18,10 @@ const columns: readonly Column[] = [
   { heading: "posts/s", cell: ({ publishes, seconds }) => perSecond(publishes, seconds) },
   { heading: "CPU µs", cell: ({ cpu }) => (cpu === undefined ? "" : digits(cpu.userUs + cpu.systemUs)) },
   {
+    heading: "× baseline",
+    cell: (row) => digits(ratioOf(row)),
+  },
+  {
     heading: "user + system",
     cell: ({ cpu }) => (cpu === undefined ? "" : `${digits(cpu.userUs)} + ${digits(cpu.systemUs)}`),
   },
@@ -33,7 +38,10 @@ const columns: readonly Column[] = [
 
 /** The whole result. */
 export function renderTable(result: RunResult): string {
-  const { command, at, seconds, whalesong, machine, rows, notes } = result;
+  const { command, at, seconds, whalesong, machine, notes } = result;
+  const rows = namedRows(result);
+  const isOfMany = new Set(rows.map(({ target }) => target)).size > 1;
+  const title = ({ name, target }: Row): string => (isOfMany ? `${name}, ${target}` : name);
   const conditions = [
     `\`${command}\`, ${at.slice(0, 10)}, whalesong ${whalesong} (${machine.broker}), ${Math.round(seconds)} s.`,
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB; ${machine.system}; Node.js ${machine.node}; ` +
@@ -44,8 +52,8 @@ export function renderTable(result: RunResult): string {
     "",
     ...tableOf(rows),
     "",
-    ...rows.flatMap((row) => goalsOf(row)),
-    ...rows.flatMap((row) => row.notes.map((sentence) => `- ${row.name}: ${sentence}`)),
+    ...rows.flatMap((row) => goalsOf(row, title(row))),
+    ...rows.flatMap((row) => row.notes.map((sentence) => `- ${title(row)}: ${sentence}`)),
     ...notes.map((sentence) => `- ${sentence}`),
     "",
     ...legend(rows),
@@ -62,11 +70,11 @@ function tableOf(rows: readonly Row[]): string[] {
   );
 }
 
-function goalsOf({ name, goals = [] }: Row): string[] {
+function goalsOf({ goals = [] }: Row, title: string): string[] {
   return goals.map((goal) => {
     const bound =
       goal.atMost === undefined ? `at least ${digits(goal.atLeast)}` : `at most ${digits(goal.atMost)}`;
-    return `- ${name}: ${goal.what} ${digits(goal.measured)} ${goal.unit}, to be ${bound}: ${isReached(goal) ? "reached" : "**not reached**"}.`;
+    return `- ${title}: ${goal.what} ${digits(goal.measured)} ${goal.unit}, to be ${bound}: ${isReached(goal) ? "reached" : "**not reached**"}.`;
   });
 }
 
@@ -84,6 +92,9 @@ function legend(rows: readonly Row[]): string[] {
       : "They count from when a post was sent.",
     "CPU shares are of one core; the load's is its busiest process's.",
   ];
+  const [baseline] = rows.flatMap((row) => row.baseline ?? []);
+  if (baseline !== undefined)
+    sentences.push(`× baseline is that CPU as a multiple of what ${baseline.name} took in turns with it.`);
   if (rows.some(({ load }) => load.isBottleneck))
     sentences.push(
       "With * the load had next to none of its cores left: it, not the server, may have been the limit.",
