@@ -23,6 +23,7 @@ import {
 import { CatchUpPage } from "./catch-up-page.ts";
 import type { Deliveries } from "./deliveries.ts";
 import { Delivery } from "./delivery.ts";
+import type { Flusher } from "./flusher.ts";
 import { type HomeReader, isShowable } from "./home.ts";
 import type { Interest } from "./interest.ts";
 import { Marks, authorOf } from "./marks.ts";
@@ -53,6 +54,7 @@ export interface CatchUpParts {
   deliveries: Deliveries;
   home: HomeReader;
   tail: Tail;
+  flusher: Flusher;
   /** Runs the callback once all up to the offset is durable. */
   whenDurable: (offset: Offset, callback: () => void) => void;
   /** A subscription's position fell below the floor while it caught up. */
@@ -111,7 +113,7 @@ export class CatchUp {
   }
 
   #step(subscription: Subscription): void {
-    const { state, tail, whenDurable, onTooOld } = this.#parts;
+    const { state, tail, flusher, whenDurable, onTooOld } = this.#parts;
     const { stream } = subscription;
     state.refresh();
     if (subscription.position < state.meta.floor) {
@@ -141,7 +143,7 @@ export class CatchUp {
     }
     whenDurable(applied, () => {
       subscription.isQueued = false;
-      subscription.release();
+      flusher.inBulk(() => subscription.release());
       if (subscription.state === "catching up") this.add(subscription);
     });
   }

@@ -63,6 +63,7 @@ export class Streams {
       deliveries,
       home,
       tail: this.#tail,
+      flusher: this.flusher,
       whenDurable,
       onTooOld,
     });
