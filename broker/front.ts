@@ -98,6 +98,9 @@ export class Front {
       sessions,
       authenticator,
       corsOrigins: options.corsOrigins,
+      compression: options.compress
+        ? { onCompressed: (before, after) => metrics.onCompressed(before, after) }
+        : undefined,
       onFault,
     });
     return new Front(options, logger, { streams, sessions, http, webSockets });

@@ -32,6 +32,8 @@ export interface FrontMetrics {
   onRefusal(code: ErrorCode): void;
   /** A slow reader's outbox was dropped; it goes on by catching up. */
   onFallBack(): void;
+  /** A message was compressed for WebSocket clients, from so many bytes to so many. */
+  onCompressed(bytesBefore: number, bytesAfter: number): void;
   /** Something happened that should not. */
   onFault(): void;
 }
@@ -70,6 +72,17 @@ export function createMetrics(sources: Partial<CoreSources & FrontSources>): Met
     help: "Faults of the broker; each is in its log.",
     registers,
   });
+  const compressed = new Counter({
+    name: "whalesong_compressed_messages_total",
+    help: "Messages compressed for WebSocket clients: an event counts once, however many get it.",
+    registers,
+  });
+  const compressedBytes = new Counter({
+    name: "whalesong_compressed_bytes_total",
+    help: "Bytes of these messages, before and after.",
+    labelNames: ["side"] as const,
+    registers,
+  });
   return {
     contentType: registry.contentType,
     watch: (front) => addFront(registry, front),
@@ -77,6 +90,11 @@ export function createMetrics(sources: Partial<CoreSources & FrontSources>): Met
     figures: () => registry.getMetricsAsJSON(),
     onRefusal: (code) => refusals.inc({ code }),
     onFallBack: () => fallBacks.inc(),
+    onCompressed(bytesBefore, bytesAfter) {
+      compressed.inc();
+      compressedBytes.inc({ side: "before" }, bytesBefore);
+      compressedBytes.inc({ side: "after" }, bytesAfter);
+    },
     onFault: () => faults.inc(),
   };
 }

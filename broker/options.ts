@@ -63,6 +63,8 @@ export interface BrokerOptions {
   drainMs: number;
   /** Origins of browser pages that may use the broker besides its own; `*` is any. */
   corsOrigins: string[];
+  /** Whether WebSocket clients that ask for compression (permessage-deflate) get it. */
+  compress: boolean;
 }
 
 export const defaults: BrokerOptions = {
@@ -91,6 +93,7 @@ export const defaults: BrokerOptions = {
   cursorMs: 15_000,
   drainMs: 5_000,
   corsOrigins: [],
+  compress: false,
 };
 
 /** An option that cannot be used; the message names it and the mend. */
@@ -200,6 +203,11 @@ function parseCount(text: string): number {
   return Number(text);
 }
 
+function parseYesNo(text: string): boolean {
+  if (!/^(yes|no|true|false)$/.test(text)) throw new InvalidArgumentError("yes or no.");
+  return text === "yes" || text === "true";
+}
+
 function parsePort(text: string): number {
   const port = parseCount(text);
   if (port > 65_535) throw new InvalidArgumentError("a port is a number from 0 to 65535.");
@@ -263,6 +271,12 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
     "origins of pages that may connect, by commas; * is any",
     (text) => text.split(","),
   ],
+  [
+    "compress",
+    "--compress [yes or no]",
+    "compress what is sent to WebSocket clients that ask for it",
+    parseYesNo,
+  ],
 ];
 
 /** Adds the flags of `serve`, each with its variable `WHALESONG_…`, and `--config`. */
@@ -271,6 +285,7 @@ export function addServeOptions(command: Command): Command {
     const option = new Option(flag, text).env(variableOf(flag));
     option.attributeName = () => name;
     if (parse !== undefined) option.argParser(parse);
+    if (option.optional) option.preset("yes");
     const choices = choicesOf[name];
     if (choices !== undefined) option.choices(choices);
     const preset = name === "workers" ? undefined : defaults[name];
@@ -339,5 +354,6 @@ function variableOf(flag: string): string {
 }
 
 function describe(name: keyof BrokerOptions, value: unknown): string {
+  if (typeof value === "boolean") return value ? "yes" : "no";
   return name.endsWith("Ms") ? `${Number(value) / 1000}s` : String(value);
 }

@@ -11,7 +11,8 @@
 import { type CodecName, encode } from "../../protocol/index.ts";
 import type { MessageEncoder } from "../sessions/index.ts";
 
-const openings = { json: 0x81, msgpack: 0x82 } as const;
+/** A whole message in one frame: the codec's opcode, with FIN. */
+export const openings = { json: 0x81, msgpack: 0x82 } as const;
 
 export class WebSocketEncoder implements MessageEncoder {
   readonly index: number;
@@ -33,10 +34,13 @@ export class WebSocketEncoder implements MessageEncoder {
   }
 
   frame(body: Buffer, sub: number): Buffer {
-    return this.codec === "json"
-      ? frameOf(openings.json, Buffer.from(`{"sub":${sub},`), body.subarray(1))
-      : frameOf(openings.msgpack, msgpackStart(body[0]!, sub), body.subarray(1));
+    return frameOf(openings[this.codec], startOf(this.codec, body[0]!, sub), body.subarray(1));
   }
+}
+
+/** What an event begins with for the subscription `sub`, in place of the byte `first`. */
+export function startOf(codec: CodecName, first: number, sub: number): Buffer {
+  return codec === "json" ? Buffer.from(`{"sub":${sub},`) : msgpackStart(first, sub);
 }
 
 /** The start of a map with one field more than `first` says, which is its `sub`. */
@@ -47,7 +51,8 @@ function msgpackStart(first: number, sub: number): Buffer {
   return Buffer.from([0x80 | (fields + 1), 0xa3, 0x73, 0x75, 0x62, ...number]);
 }
 
-function frameOf(opening: number, start: Uint8Array, rest?: Uint8Array): Buffer {
+/** One frame of `start` and `rest`. */
+export function frameOf(opening: number, start: Uint8Array, rest?: Uint8Array): Buffer {
   const length = start.length + (rest?.length ?? 0);
   const headBytes = length < 126 ? 2 : length < 65_536 ? 4 : 10;
   const frame = Buffer.allocUnsafe(headBytes + length);

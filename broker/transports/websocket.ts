@@ -9,10 +9,18 @@ import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 
-import { type WhalesongError, closeCodes, decode, limits, subprotocols } from "../../protocol/index.ts";
-import type { Authenticator, Connection, MessageEncoder, Session, Sessions } from "../sessions/index.ts";
+import {
+  type CodecName,
+  type WhalesongError,
+  closeCodes,
+  decode,
+  limits,
+  subprotocols,
+} from "../../protocol/index.ts";
+import type { Authenticator, Connection, Session, Sessions } from "../sessions/index.ts";
+import { type OnCompressed, acceptableOffer, deflatingEncoders, perMessageDeflate } from "./compression.ts";
 import { checkOpenModeOrigin } from "./origins.ts";
-import { encoders, pingFrame } from "./websocket-frames.ts";
+import { type WebSocketEncoder, encoders, pingFrame } from "./websocket-frames.ts";
 
 const path = "/v1/ws";
 /** Clients pinged between two turns of the event loop. */
@@ -24,6 +32,8 @@ export interface WebSocketParts {
   authenticator: Authenticator;
   /** Pages of other origins that may connect in open mode; `*` is any. */
   corsOrigins: string[];
+  /** Clients that offer permessage-deflate get it. None do when this is missing. */
+  compression?: { onCompressed: OnCompressed } | undefined;
   onFault: (error: unknown) => void;
 }
 
@@ -35,7 +45,7 @@ class ClientSocket extends WebSocket implements Connection {
   raw!: Socket;
   session!: Session;
   transport!: WebSocketTransport;
-  encoder: MessageEncoder = encoders.json;
+  encoder: WebSocketEncoder = encoders.json;
   /** Something came since the last ping. */
   isAlive = true;
 
@@ -82,17 +92,21 @@ export class WebSocketTransport {
   readonly #parts: WebSocketParts;
   readonly #sockets = new Set<ClientSocket>();
   #onEmpty: (() => void) | undefined;
-  readonly #acceptor = new WebSocketServer<typeof ClientSocket>({
-    noServer: true,
-    WebSocket: ClientSocket,
-    clientTracking: false,
-    maxPayload: limits.frameBytes,
-    perMessageDeflate: false,
-    handleProtocols: firstServed,
-  });
+  readonly #acceptor: WebSocketServer;
+  readonly #compressed: Record<CodecName, WebSocketEncoder> | undefined;
 
   constructor(parts: WebSocketParts) {
     this.#parts = parts;
+    const { compression } = parts;
+    this.#compressed = compression && deflatingEncoders(compression.onCompressed);
+    this.#acceptor = new WebSocketServer({
+      noServer: true,
+      WebSocket: ClientSocket,
+      clientTracking: false,
+      maxPayload: limits.frameBytes,
+      perMessageDeflate: compression !== undefined && perMessageDeflate,
+      handleProtocols: firstServed,
+    });
     parts.server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
       socket.on("error", destroy);
       this.#upgrade(request, socket, head);
@@ -158,15 +172,17 @@ export class WebSocketTransport {
       refuse(socket, 400, `subprotocols served: ${Object.values(subprotocols).join(", ")}`);
       return;
     }
+    if (this.#compressed !== undefined) narrowExtensions(request);
     this.#acceptor.handleUpgrade(request, socket, head, (client) =>
-      this.#accept(client, socket, request, url),
+      this.#accept(client as ClientSocket, socket, request, url),
     );
   }
 
   #accept(client: ClientSocket, socket: Socket, request: IncomingMessage, url: URL): void {
     client.raw = socket;
     client.transport = this;
-    client.encoder = client.protocol === subprotocols.msgpack ? encoders.msgpack : encoders.json;
+    const codec = client.protocol === subprotocols.msgpack ? "msgpack" : "json";
+    client.encoder = (client.extensions === "" ? encoders : this.#compressed!)[codec];
     client.session = this.#parts.sessions.open(client);
     this.#sockets.add(client);
     (socket as RawSocket).client = client;
@@ -189,10 +205,7 @@ export class WebSocketTransport {
 function receive(client: ClientSocket, bytes: Buffer, isBinary: boolean): void {
   let frame: unknown;
   try {
-    frame = decode(
-      client.encoder === encoders.msgpack ? "msgpack" : "json",
-      isBinary ? bytes : bytes.toString(),
-    );
+    frame = decode(client.encoder.codec, isBinary ? bytes : bytes.toString());
   } catch (error) {
     client.session.receiveBad(error as WhalesongError);
     return;
@@ -206,6 +219,14 @@ function drained(this: Socket): void {
 
 function destroy(this: Socket): void {
   this.destroy();
+}
+
+/** Leaves the one offer of compression that is taken, if any: `ws` would refuse a connection for one that it cannot take. */
+function narrowExtensions({ headers }: IncomingMessage): void {
+  const offered = headers["sec-websocket-extensions"];
+  const taken = offered === undefined ? undefined : acceptableOffer(offered);
+  if (taken === undefined) delete headers["sec-websocket-extensions"];
+  else headers["sec-websocket-extensions"] = taken;
 }
 
 function firstServed(offered: Set<string>): string | false {

@@ -11,12 +11,21 @@
 
 import { type Client, connectOn } from "../core/client.ts";
 import type { ConnectOptions } from "../core/options.ts";
-import { nodePlatform } from "./platform.ts";
+import { compressingPlatform, nodePlatform } from "./platform.ts";
 
 export * from "../core/index.ts";
 
+export interface NodeConnectOptions extends ConnectOptions {
+  /** Asks the broker for compression: fewer bytes on a slow or metered network, for some CPU here. Browsers always ask.
+   *  @default false */
+  compress?: boolean;
+}
+
 /** Connects to a broker: one URL, or several that serve the same users. ws, wss, http and https are understood, and
  *  `/v1/ws` is added when missing. @throws WhalesongError, ConnectionError, or the signal's reason. */
-export function connect(url: string | readonly string[], options: ConnectOptions = {}): Promise<Client> {
-  return connectOn(nodePlatform, url, options);
+export function connect(
+  url: string | readonly string[],
+  { compress = false, ...options }: NodeConnectOptions = {},
+): Promise<Client> {
+  return connectOn(compress ? compressingPlatform : nodePlatform, url, options);
 }

@@ -7,7 +7,7 @@
 import { randomUUID } from "node:crypto";
 import type { Duplex } from "node:stream";
 
-import { WebSocket } from "ws";
+import { type PerMessageDeflateOptions, WebSocket } from "ws";
 
 import type { Platform, Socket, SocketEnd, SocketEvents } from "../core/platform.ts";
 
@@ -16,7 +16,7 @@ const maxFrameBytes = 64 * 1024 * 1024;
 
 export const nodePlatform: Platform = {
   name: "node",
-  openSocket: (url, subprotocol, events) => new NodeSocket(url, subprotocol, events),
+  openSocket: (url, subprotocol, events) => new NodeSocket(url, subprotocol, events, false),
   setTimer(run, ms) {
     const timer = setTimeout(run, ms);
     return () => clearTimeout(timer);
@@ -30,13 +30,28 @@ export const nodePlatform: Platform = {
     }),
 };
 
+/** The same, and asks brokers for compression. Each message stands alone: none keeps a window between two. */
+export const compressingPlatform: Platform = {
+  ...nodePlatform,
+  openSocket: (url, subprotocol, events) =>
+    new NodeSocket(url, subprotocol, events, {
+      clientNoContextTakeover: true,
+      serverNoContextTakeover: true,
+    }),
+};
+
 class NodeSocket implements Socket {
   readonly #ws: WebSocket;
   #tcp: Duplex | undefined;
   #corked = false;
 
-  constructor(url: string, subprotocol: string, events: SocketEvents) {
-    const ws = new WebSocket(url, subprotocol, { perMessageDeflate: false, maxPayload: maxFrameBytes });
+  constructor(
+    url: string,
+    subprotocol: string,
+    events: SocketEvents,
+    perMessageDeflate: false | PerMessageDeflateOptions,
+  ) {
+    const ws = new WebSocket(url, subprotocol, { perMessageDeflate, maxPayload: maxFrameBytes });
     this.#ws = ws;
     const end: { status?: number; cause?: unknown } = {};
     ws.on("upgrade", (response) => {

@@ -52,6 +52,22 @@ await tap.test("flags beat variables beat the config file beat the defaults", as
   t.equal(parse([]).port, 5252);
 });
 
+await tap.test("compress is off unless a flag, a variable or the config file says yes", async (t) => {
+  t.teardown(() => delete process.env["WHALESONG_COMPRESS"]);
+  t.equal(parse([]).compress, false);
+  t.equal(parse(["--compress"]).compress, true);
+  t.equal(parse(["--compress", "no"]).compress, false);
+  t.throws(() => parse(["--compress", "perhaps"]), /yes or no/);
+  const config = join(folder, "compress.json");
+  await writeFile(config, JSON.stringify({ compress: true }));
+  t.equal(parse(["--config", config]).compress, true);
+  process.env["WHALESONG_COMPRESS"] = "no";
+  t.equal(parse(["--config", config]).compress, false, "a variable is read, not only seen");
+  process.env["WHALESONG_COMPRESS"] = "yes";
+  t.equal(parse([]).compress, true);
+  t.equal(parse(["--compress", "no"]).compress, false);
+});
+
 await tap.test("a config file that is no map of known options is refused", async (t) => {
   for (const [text, message] of [
     ["[]", /JSON map/],

@@ -37,24 +37,34 @@ async function runAll(): Promise<void> {
   const browser = await launchChromium();
   tap.teardown(() => browser.close());
 
-  for (const codec of ["msgpack", "json"]) {
-    await tap.test(`${codec}: a page follows, posts, reads, and hears what others post`, async (t) => {
-      const { url, open } = await start(t);
+  for (const [codec, compress] of [
+    ["msgpack", false],
+    ["json", false],
+    ["msgpack", true],
+    ["json", true],
+  ] as const) {
+    const how = compress ? `${codec}, compressed` : codec;
+    await tap.test(`${how}: a page follows, posts, reads, and hears what others post`, async (t) => {
+      const { url, open } = await start(t, { compress });
       const page = await open(browser, conversation(codec));
       const bob = await connect(url, { user: "bob" });
       t.teardown(() => bob.close());
       await page.waitForFunction("globalThis.listening === true");
-      const { id } = await bob.post("hello from node, ünïcode 🐋", { data: { deep: [1, { two: 2.5 }] } });
+      const text = `hello from node, ünïcode 🐋${" and more of it".repeat(20)}`;
+      const { id } = await bob.post(text, { data: { deep: [1, { two: 2.5 }] } });
       await page.waitForFunction("globalThis.results !== undefined");
       const results = await page.evaluate<Results>("globalThis.results");
       t.equal(results.user, "alice");
       t.match(results.event, {
         event: "post",
-        post: { id, author: "bob", text: "hello from node, ünïcode 🐋", data: { deep: [1, { two: 2.5 }] } },
+        post: { id, author: "bob", text, data: { deep: [1, { two: 2.5 }] } },
       });
       t.equal(results.refused, "WhalesongError");
       t.equal(results.closed, "ConnectionError");
       t.match(await bob.get(results.posted.id), { author: "alice", text: "hello from a page" });
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      const [, count] = /^whalesong_compressed_messages_total (\d+)$/m.exec(metrics)!;
+      t.equal(Number(count) > 0, compress, `${count} messages compressed`);
     });
   }
 
@@ -142,7 +152,7 @@ function slowReader(count: number): string {
 }
 
 /** A broker, and a web server of another origin whose pages may use it. */
-async function start(t: Test): Promise<World> {
+async function start(t: Test, given: Partial<BrokerOptions> = {}): Promise<World> {
   const data = await mkdtemp(join(tmpdir(), "whalesong-browser-"));
   let html = "";
   const pages = createServer((_request, response) => {
@@ -151,7 +161,13 @@ async function start(t: Test): Promise<World> {
   });
   await new Promise<void>((resolve) => pages.listen(0, "127.0.0.1", resolve));
   const origin = `http://127.0.0.1:${(pages.address() as AddressInfo).port}`;
-  const options: Partial<BrokerOptions> = { data, logLevel: "error", drainMs: 20, corsOrigins: [origin] };
+  const options: Partial<BrokerOptions> = {
+    data,
+    logLevel: "error",
+    drainMs: 20,
+    corsOrigins: [origin],
+    ...given,
+  };
   let broker = await Broker.start({ ...options, port: 0 });
   const { url } = broker;
   t.equal((await fetch(`${url}/client.js`)).status, 200, "the broker serves the bundle");
