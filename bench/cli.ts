@@ -24,7 +24,7 @@ import { registerCompare } from "./report/command.ts";
 
 /** Runs one command line. @param caller what was typed before `args`: "npm run bench --" */
 export async function runBench(args: readonly string[], caller: string): Promise<void> {
-  const invocation = `${caller} ${withoutSecrets(args).join(" ")}`;
+  const invocation = [caller, ...withoutSecrets(args).map(quoted)].join(" ");
   const program = exitTwoOnUsage(new Command(caller))
     .description(
       "Measures whalesong, or a broker that runs already. Broker and loads run in processes of their own.",
@@ -67,4 +67,9 @@ function withoutSecrets(args: readonly string[]): string[] {
     if (args[i - 1] === "--token") return "…";
     return arg.startsWith("--token=") ? "--token=…" : arg;
   });
+}
+
+/** As a shell takes it. */
+function quoted(arg: string): string {
+  return /[\s"'$]/.test(arg) ? `'${arg.replaceAll("'", "'\\''")}'` : arg;
 }
