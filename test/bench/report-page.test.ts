@@ -157,6 +157,20 @@ async function runAll(): Promise<void> {
     t.pass("drawn anew");
   });
 
+  await tap.test("on paper plots are light and fit; afterwards they are as before", async (t) => {
+    const page = await open(t, browser, renderHtml(ownResult()), { colorScheme: "dark" });
+    const before = (await page.evaluate<Drawn[]>(readPlots)).map(({ width }) => width);
+    await page.evaluate(`dispatchEvent(new Event("beforeprint"))`);
+    await until(
+      page,
+      `${readPlots}.every(({ width, pixels }) => width === 660 && pixels.every((count) => count > 10))`,
+    );
+    t.equal(await page.evaluate("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)");
+    await page.evaluate(`dispatchEvent(new Event("afterprint"))`);
+    await until(page, `${readPlots}.every(({ width }, i) => width === ${JSON.stringify(before)}[i])`);
+    t.equal(await page.evaluate("getComputedStyle(document.body).backgroundColor"), "rgb(18, 23, 28)");
+  });
+
   await tap.test("nothing in a result is taken for markup or script", async (t) => {
     const evil = `</script><script>globalThis.ran = 1</script><img src=x onerror="globalThis.ran = 2"><!-- <script> &amp;`;
     const result = richResult();
