@@ -139,6 +139,16 @@ export class Environment {
     this.#root.readerCheck();
   }
 
+  /** The process ids of those that LMDB counts as readers. */
+  readers(): string[] {
+    return this.#root
+      .readerList()
+      .split("\n")
+      .slice(1)
+      .map((line) => line.trim().split(/\s+/)[0]!)
+      .filter((pid) => pid !== "");
+  }
+
   async close(): Promise<void> {
     await this.#root.close();
   }

@@ -151,6 +151,11 @@ export class State {
     this.#environment.forgetDeadReaders();
   }
 
+  /** The process ids of those that may keep pages from being reused. */
+  readers(): string[] {
+    return this.#environment.readers();
+  }
+
   /** Applies `commands` in one transaction. Calls take effect in their order. */
   commit(commands: Stamped[]): Commit {
     const { committed, flushed } = this.#environment.transact(() => {

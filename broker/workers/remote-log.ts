@@ -104,6 +104,10 @@ export class RemoteLog implements Log, Intake {
 
   #step(): void {
     this.#state.refresh();
+    const { floor } = this.#state.meta;
+    // It is never so: retention waits for what workers have heard. Were it so, readers would miss entries and not know.
+    if (floor > this.#durable)
+      throw new Error(`entries up to ${floor} are gone, heard up to ${this.#durable}`);
     const entries = this.#state.takeEntries(this.#target, maxStep);
     const durable = entries.length < maxStep ? this.#target : entries.at(-1)!.offset;
     this.#durable = Math.max(this.#durable, durable);

@@ -32,7 +32,8 @@ interface Post {
   readonly number: number;
   seat: Seat;
   startedAt: number;
-  waitMs: number;
+  /** How often in a row it died young. */
+  young: number;
 }
 
 export class Workers implements Service {
@@ -63,7 +64,7 @@ export class Workers implements Service {
         failed: reject,
       };
       for (let number = 1; number <= workers; number++) {
-        const post = { number, startedAt: 0, waitMs: 0 } as Post;
+        const post = { number, startedAt: 0, young: 0 } as Post;
         this.#posts.push(post);
         this.#fill(post);
       }
@@ -156,11 +157,10 @@ export class Workers implements Service {
     this.#onFirst?.failed(new Error(`worker ${post.number} could not begin: ${reason}`));
     if (this.#onFirst !== undefined) return;
     this.#ledger.retire(post.seat);
-    const isYoung = Date.now() - post.startedAt < youngMs;
-    post.waitMs = isYoung ? Math.min(Math.max(post.waitMs * 2, leastWaitMs), mostWaitMs) : 0;
-    const { waitMs, number } = post;
+    post.young = Date.now() - post.startedAt < youngMs ? post.young + 1 : 0;
+    const waitMs = post.young < 2 ? 0 : Math.min(leastWaitMs * 2 ** (post.young - 2), mostWaitMs);
     this.#core.logger.error(
-      { worker: number, pid: post.seat.pid, reason, waitMs },
+      { worker: post.number, pid: post.seat.pid, reason, waitMs },
       "worker died; its sessions resume elsewhere, another takes its place",
     );
     setTimeout(() => {

@@ -3,8 +3,8 @@
  * A device keeps its name and its streams over connections and restarts; the broker keeps its cursors. */
 
 import { WhalesongError } from "../../protocol/index.ts";
-import type { SessionBroker } from "../sessions/session-broker.ts";
 import { type Inbox, type Message, type SessionClient, offsetOf } from "../sessions/session-client.ts";
+import type { BrokerUnderTest } from "../workers/broker-under-test.ts";
 import type { Model, Name, Stream } from "./model.ts";
 import type { Random } from "./random.ts";
 import type { Shown } from "./shown.ts";
@@ -30,7 +30,7 @@ interface Reading extends Named {
 }
 
 export interface DeviceWorld {
-  readonly broker: SessionBroker;
+  readonly broker: BrokerUnderTest;
   readonly model: Model;
   readonly random: Random;
   readonly shown: Shown;
@@ -126,7 +126,7 @@ export class Device {
     const { random, broker, model } = this.#world;
     const [name, durable] = random.pick([...this.#cursors]);
     if (name.startsWith(threadKey)) return; // its posts may be gone
-    const set = random.pick(["live", "earliest", broker.state.positions.cursor(model.head)]);
+    const set = random.pick(["live", "earliest", broker.positions.cursor(model.head)]);
     const { cursor } = await client.request("cursor", { stream: name, device: this.name, set });
     durable.certain = offsetOf(cursor);
     durable.sent.clear();
@@ -159,7 +159,7 @@ export class Device {
   /** Compares what has come since the last time with what the model says. Returns how many events that were. */
   check(): number {
     const { model, broker } = this.#world;
-    const head = Math.max(model.head, broker.streams.head);
+    const head = Math.max(model.head, broker.head);
     for (const start of this.#starts.splice(0)) atLeast(head, start, "no stream starts beyond the head");
     let events = 0;
     for (const reading of this.#left.splice(0)) events += this.#checkReading(reading);
@@ -206,7 +206,7 @@ export class Device {
           ? "live"
           : choice < 8
             ? "earliest"
-            : broker.state.positions.cursor(kept.length > 0 ? random.pick(kept) : model.floor);
+            : broker.positions.cursor(kept.length > 0 ? random.pick(kept) : model.floor);
     const known = this.#world.known;
     const fields = { from, ...filterOf(named.stream) };
     let inbox: Inbox;
@@ -258,7 +258,7 @@ export class Device {
     if (!(error instanceof WhalesongError)) throw error;
     is(error.code, "cursor_too_old", title);
     is(from, "resume", title);
-    is(error.details.floor, broker.state.positions.cursor(model.floor), title);
+    is(error.details.floor, broker.positions.cursor(model.floor), title);
     is(
       [durable.certain ?? Infinity, ...durable.sent].some((offset) => offset < model.floor),
       true,

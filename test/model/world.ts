@@ -11,8 +11,8 @@
 import assert from "node:assert/strict";
 
 import { WhalesongError } from "../../protocol/index.ts";
-import { SessionBroker } from "../sessions/session-broker.ts";
 import { type Message, type SessionClient, offsetOf } from "../sessions/session-client.ts";
+import { type BrokerUnderTest, startBroker } from "../workers/broker-under-test.ts";
 import { type Entry, Model, type Name, rootOf } from "./model.ts";
 import { type Publish, record } from "./publishing.ts";
 import type { Random } from "./random.ts";
@@ -30,7 +30,7 @@ export class World implements DeviceWorld {
   readonly random: Random;
   readonly #folder: string;
   readonly #devices: Device[] = [];
-  #broker: SessionBroker | undefined;
+  #broker: BrokerUnderTest | undefined;
   #publishers: SessionClient[] = [];
   #published: Publish[] = [];
   known = 0;
@@ -46,12 +46,12 @@ export class World implements DeviceWorld {
     });
   }
 
-  get broker(): SessionBroker {
+  get broker(): BrokerUnderTest {
     return this.#broker!;
   }
 
   async start(): Promise<void> {
-    this.#broker = await SessionBroker.start(this.#folder);
+    this.#broker = await startBroker(this.#folder);
     this.#publishers = [];
     for (const user of users) {
       const client = await this.broker.connect(user);
@@ -242,9 +242,9 @@ export class World implements DeviceWorld {
     const connected = (): number =>
       this.#publishers.length + this.#devices.filter((d) => d.isConnected).length;
     do {
-      await this.broker.streams.tick();
+      await this.broker.tick();
       for (const device of this.#devices) await device.ping();
-    } while (this.#devices.some((d) => !d.isAtHead) || this.broker.sessions.count !== connected());
+    } while (this.#devices.some((d) => !d.isAtHead) || (await this.broker.sessionCount()) !== connected());
     for (const device of this.#devices) this.events += device.check();
     model.roundStart = model.head;
   }
@@ -320,7 +320,7 @@ export class World implements DeviceWorld {
   }
 
   #id(offset: number): string {
-    return this.broker.state.positions.cursor(offset); // an id is the position at which it was published
+    return this.broker.positions.cursor(offset); // an id is the position at which it was published
   }
 }
 

@@ -127,6 +127,22 @@ export class SessionBroker {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  get positions(): State["positions"] {
+    return this.state.positions;
+  }
+
+  get head(): number {
+    return this.streams.head;
+  }
+
+  tick(): Promise<void> {
+    return this.streams.tick();
+  }
+
+  async sessionCount(): Promise<number> {
+    return this.sessions.count;
+  }
+
   connect(user: string, options: Omit<SessionClientOptions, "user"> = {}): Promise<SessionClient> {
     return SessionClient.open(this.url, { ...options, user });
   }

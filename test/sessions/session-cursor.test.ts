@@ -6,12 +6,12 @@ import { join } from "node:path";
 
 import tap from "tap";
 
-import { SessionBroker } from "./session-broker.ts";
+import { brokerFor, startBroker } from "../workers/broker-under-test.ts";
 import { type SessionClient, offsetOf } from "./session-client.ts";
 
 await tap.test("the greatest acknowledged cursor is kept, for each device, over a restart", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "whalesong-"));
-  let broker = await SessionBroker.start(folder);
+  let broker = await startBroker(folder);
   t.teardown(async () => {
     await broker.stop();
     await rm(folder, { recursive: true });
@@ -26,7 +26,7 @@ await tap.test("the greatest acknowledged cursor is kept, for each device, over 
   phone.send({ op: "ack", sub, cursor: cursors[2] });
   await phone.request("ping");
   await broker.stop();
-  broker = await SessionBroker.start(folder);
+  broker = await startBroker(folder);
   const again = await broker.connect("ann", { device: "phone" });
   t.equal((await again.subscribe("home")).start, cursors[2], "also one acknowledged without an id");
 });
@@ -34,7 +34,7 @@ await tap.test("the greatest acknowledged cursor is kept, for each device, over 
 await tap.test(
   "a device's first resume is fixed there and then: what comes while it is away is not missed",
   async (t) => {
-    const broker = await SessionBroker.for(t);
+    const broker = await brokerFor(t);
     const phone = await broker.connect("ann", { device: "phone" });
     const first = await phone.subscribe("home");
     await phone.close();
@@ -50,7 +50,7 @@ await tap.test(
 await tap.test(
   "a conversation has one cursor, by whichever of its posts it is asked for, also once its first post is gone",
   async (t) => {
-    const broker = await SessionBroker.for(t);
+    const broker = await brokerFor(t);
     const phone = await broker.connect("ann", { device: "phone" });
     const { id: first } = (await phone.request("post", { text: "first" })) as { id: string };
     const { id: reply } = (await phone.request("post", { text: "reply", replyTo: first })) as { id: string };
@@ -70,7 +70,7 @@ await tap.test(
 await tap.test(
   "a late acknowledgement of a subscription from before a seek does not undo it; one from after it counts",
   async (t) => {
-    const broker = await SessionBroker.for(t);
+    const broker = await brokerFor(t);
     const phone = await broker.connect("ann", { device: "phone" });
     const cursors = await publish(phone, 4);
     const before = await phone.subscribe("home", { from: "earliest" });
@@ -86,7 +86,7 @@ await tap.test(
 );
 
 await tap.test("a cursor below the floor is refused with the floor, from which it goes on", async (t) => {
-  const broker = await SessionBroker.for(t);
+  const broker = await brokerFor(t);
   const phone = await broker.connect("ann", { device: "phone" });
   const cursors = await publish(phone, 4);
   await phone.request("cursor", { stream: "home", set: cursors[0] });
