@@ -2,7 +2,7 @@
 
 import type { AddressInfo } from "node:net";
 
-import type { Service } from "./broker.ts";
+import type { Service } from "./service.ts";
 import type { Core } from "./core.ts";
 import { Front } from "./front.ts";
 import { createMetrics } from "./metrics.ts";

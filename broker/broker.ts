@@ -6,25 +6,13 @@
  *   start   folder lock → state → log → fronts → port
  *   stop    no new connections → goodbyes over the drain time → log and cursors to disk → folder released */
 
-import type { AddressInfo } from "node:net";
-
 import { Alone } from "./alone.ts";
-import { type Audience, Core } from "./core.ts";
+import { Core } from "./core.ts";
 import { createAuthenticator } from "./front.ts";
 import { createLogger } from "./logger.ts";
 import { type BrokerOptions, checkOptions, isOpenMode } from "./options.ts";
+import type { Service } from "./service.ts";
 import { Workers } from "./workers/workers.ts";
-
-/** What stands between the core and the clients. */
-export interface Service extends Audience {
-  /** Lets clients in. @throws the error of a port that cannot be listened on */
-  start(): Promise<void>;
-  readonly address: AddressInfo;
-  /** Takes no new connections, and lets all sessions go over `drainMs`. */
-  drain(drainMs: number): Promise<void>;
-  /** Lets go of what is left, once the log is closed and has told all. */
-  close(): Promise<void>;
-}
 
 export class Broker {
   readonly options: BrokerOptions;

@@ -9,7 +9,7 @@
 import { lookup } from "node:dns/promises";
 import { type AddressInfo, type Server, type Socket, createServer } from "node:net";
 
-import type { Service } from "../broker.ts";
+import type { Service } from "../service.ts";
 import type { Core } from "../core.ts";
 import { Periodic } from "../periodic.ts";
 import type { Offset } from "../state/index.ts";
