@@ -26,6 +26,8 @@ export interface ConnectionOptions {
   payloadBytes?: number;
   /** It reads into a small buffer of its own, so that it can be made to read slowly. */
   readsSmall?: boolean;
+  /** It has been let in: the last step of its script has been sent. */
+  onLetIn?: (() => void) | undefined;
   onReady: () => void;
   /** A message came: its sequence, the time on its stamp, and when it was read. */
   onMessage?: ((sequence: number, micros: number, receivedMicros: number) => void) | undefined;
@@ -133,8 +135,10 @@ export class Connection {
   }
 
   #say(): void {
-    const step = this.#options.script.steps[this.#step];
+    const { script, onLetIn } = this.#options;
+    const step = script.steps[this.#step];
     if (step !== undefined) this.#socket.write(step.send);
+    if (this.#step === script.steps.length - 1) onLetIn?.();
   }
 
   #take(buffer: Buffer, count: number): void {

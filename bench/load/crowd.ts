@@ -92,7 +92,7 @@ export class Crowd {
     this.#got = { counts: new Uint32Array(this.size), digests: new Int32Array(this.size) };
   }
 
-  /** Connects all; settles when the last is ready. The next one connects when one before is: as fast as it is let in. */
+  /** Connects all; settles when the last is ready. The next one connects when one before is let in, ready or not: a storm. */
   open({ from, onReady }: OpenCrowd): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.size === 0) resolve();
@@ -105,9 +105,8 @@ export class Crowd {
           ready++;
           onReady(ready);
           if (ready === this.size) resolve();
-          next();
         };
-        this.#connections[index] = this.#connect({ index, from, isReady, reject });
+        this.#connections[index] = this.#connect({ index, from, isLetIn: next, isReady, reject });
       };
       for (let i = 0; i < Math.min(connectingAtOnce, this.size); i++) next();
     });
@@ -122,7 +121,13 @@ export class Crowd {
       this.#connections[index]?.close();
       ready.push(
         new Promise((resolve, reject) => {
-          this.#connections[index] = this.#connect({ index, from: "live", isReady: resolve, reject });
+          this.#connections[index] = this.#connect({
+            index,
+            from: "live",
+            isLetIn: () => {},
+            isReady: resolve,
+            reject,
+          });
         }),
       );
       await sleep(1_000 / perSecond);
@@ -169,11 +174,12 @@ export class Crowd {
   #connect(as: {
     index: number;
     from: "live" | "resume";
+    isLetIn: () => void;
     isReady: () => void;
     reject: (error: Error) => void;
   }): Connection {
     const { dialect, follows, payloadBytes, localAddress, onFailure } = this.#options;
-    const { index, from, isReady, reject } = as;
+    const { index, from, isLetIn, isReady, reject } = as;
     const topics = follows.topics.subarray(follows.offsets[index], follows.offsets[index + 1]);
     const reader = follows.first + index;
     const { stream = "home", user = reader } = this.#options;
@@ -186,6 +192,7 @@ export class Crowd {
       script,
       payloadBytes,
       readsSmall: isSlow,
+      onLetIn: isLetIn,
       onReady: isReady,
       onMessage: (sequence, micros, receivedMicros) =>
         this.#take(index, sequence, receivedMicros - micros, isSlow),
