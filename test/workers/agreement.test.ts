@@ -2,7 +2,8 @@
 
 import tap from "tap";
 
-import { SessionClient, offsetOf } from "../sessions/session-client.ts";
+import { tailSize } from "../../broker/streams/tail.ts";
+import { type Message, SessionClient, offsetOf } from "../sessions/session-client.ts";
 import { secret, tokenFor } from "../transports/server.ts";
 import { WorkerBroker } from "./worker-broker.ts";
 
@@ -155,3 +156,30 @@ await tap.test("a user's rate is one for all workers", async (t) => {
   t.equal(told.filter((one) => one === "posted").length, burst);
   t.equal(told.filter((one) => one === "rate_limited true").length, burst);
 });
+
+await tap.test("an author's last post is known to a worker that had looked for it before", async (t) => {
+  const broker = await WorkerBroker.for(t, 1);
+  const bob = await broker.connect("bob");
+  const ann = await broker.connect("ann");
+  await ann.request("follow", { user: "bob" });
+  const first = await bob.request("post", { text: "first" });
+  await passTail(broker);
+  const before = await ann.subscribeLive("home", { from: "earliest" });
+  t.same(postsOf(before.events), [first["id"]]);
+  const second = await bob.request("post", { text: "second" });
+  await passTail(broker);
+  const after = await ann.subscribeLive("home", { from: first["cursor"] });
+  t.same(postsOf(after.events), [second["id"]]);
+});
+
+/** So many commands which come to nothing that what was before is found by merging topics alone. */
+async function passTail({ core }: WorkerBroker): Promise<void> {
+  for (let done = 0; done < tailSize; done += 4_096) {
+    const nothing = { op: "unfollow", user: "nobody", target: "anybody" } as const;
+    await Promise.all(Array.from({ length: 4_096 }, () => core.log.append({ ...nothing })));
+  }
+}
+
+function postsOf(events: Message[]): unknown[] {
+  return events.filter(({ event }) => event === "post").map(({ post }) => (post as { id: string }).id);
+}
