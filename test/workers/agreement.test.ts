@@ -153,8 +153,8 @@ await tap.test("a user's rate is one for all workers", async (t) => {
     ),
   );
   const told = await Promise.all(answers);
-  t.equal(told.filter((one) => one === "posted").length, burst);
-  t.equal(told.filter((one) => one === "rate_limited true").length, burst);
+  t.equal(told.filter((answer) => answer === "posted").length, burst);
+  t.equal(told.filter((answer) => answer === "rate_limited true").length, burst);
 });
 
 await tap.test("an author's last post is known to a worker that had looked for it before", async (t) => {

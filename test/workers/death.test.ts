@@ -23,10 +23,10 @@ await tap.test("readers of a worker that is killed miss nothing and see nothing 
   const killing = (async () => {
     for (let kill = 0; kill < kills; kill++) await broker.killWorker(1 + (kill % 2));
   })();
-  let isKilling = true;
-  void killing.then(() => (isKilling = false));
+  const life = { isOver: false };
+  void killing.then(() => (life.isOver = true));
   const said: string[] = [];
-  for (let i = 0; i < posts || isKilling; i++) {
+  for (let i = 0; i < posts || !life.isOver; i++) {
     const text = `post ${i}`;
     said.push(text);
     await alice.post(text); // the SDK repeats it, with its key, when the connection is lost
@@ -93,12 +93,12 @@ async function meet(t: Test, broker: WorkerBroker, user: string): Promise<Client
 /** Reads `home` from here on. `until` settles once so many posts have come. */
 function read(client: Client) {
   const texts: string[] = [];
-  let onText = (): void => {};
+  let onText: (() => void) | undefined;
   const stream = client.stream("home");
   void (async () => {
     for await (const event of stream) {
       if (event.event === "post") texts.push(event.post.text);
-      onText();
+      onText?.();
     }
   })();
   const until = (count: number): Promise<void> =>
