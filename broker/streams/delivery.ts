@@ -34,9 +34,10 @@ export class Delivery {
   readonly #onBytes: ((bytes: number) => void) | undefined;
   readonly #bodies: Buffer[] = [];
   readonly #frames: Map<number, Frame>[] = [];
-  /** The frame asked for last, and for which encoder: the next reader's is most often the same. */
+  /** The frame asked for last: the next reader's is most often the same; */
   #lastFrame: Frame | undefined;
-  #lastEncoder: EventEncoder | undefined;
+  /** and the index of its encoder. Not the encoder, which can be one connection's own and would keep it here. */
+  #lastIndex = -1;
   #related: Map<Relation, Delivery> | undefined;
   #bytes = 0;
 
@@ -59,8 +60,8 @@ export class Delivery {
 
   frame(encoder: EventEncoder, sub: number): Frame {
     const last = this.#lastFrame;
-    if (last !== undefined && last.sub === sub && this.#lastEncoder === encoder) return last;
-    this.#lastEncoder = encoder;
+    if (last !== undefined && last.sub === sub && this.#lastIndex === encoder.index) return last;
+    this.#lastIndex = encoder.index;
     return (this.#lastFrame = this.#findFrame(encoder, sub));
   }
 

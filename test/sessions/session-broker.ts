@@ -38,6 +38,8 @@ export interface SessionBrokerOptions {
   noProgressMs?: number;
   /** What everyone may do. @default all */
   scopes?: readonly Scope[];
+  /** When everyone's credentials expire, in ms since the Unix epoch. @default never */
+  expiresAt?: number;
   connectionRate?: { perSecond: number; burst: number };
 }
 
@@ -94,7 +96,7 @@ export class SessionBroker {
       cursors: this.cursors,
       intake: new LocalIntake(this.log, new Rates(unlimited, now)),
     });
-    const authenticator = new NameAuthenticator(options.scopes ?? scopes);
+    const authenticator = new NameAuthenticator(options.scopes ?? scopes, options.expiresAt);
     this.sessions = new Sessions({
       state,
       streams: this.streams,
@@ -147,6 +149,11 @@ export class SessionBroker {
     return SessionClient.open(this.url, { ...options, user });
   }
 
+  /** Pings every connection, and ends those that answered nothing since the last time. */
+  ping(): Promise<void> {
+    return this.#webSockets.ping();
+  }
+
   /** Removes all entries up to `floor`. */
   async trim(floor: number): Promise<void> {
     const { error } = await this.log.append({ op: "trim", floor, most: Number.MAX_SAFE_INTEGER });
@@ -170,13 +177,15 @@ export class SessionBroker {
 class NameAuthenticator implements Authenticator {
   readonly isOpen = true;
   readonly #scopes: ReadonlySet<Scope>;
+  readonly #expiresAt: number | undefined;
 
-  constructor(names: readonly Scope[]) {
+  constructor(names: readonly Scope[], expiresAt: number | undefined) {
     this.#scopes = new Set(names);
+    this.#expiresAt = expiresAt;
   }
 
   async authenticate({ user }: { user?: string | undefined }): Promise<Principal> {
     if (user === undefined) throw new WhalesongError("unauthenticated", "hello: say who you are");
-    return { user: checkHandle(user), scopes: this.#scopes, expiresAt: undefined };
+    return { user: checkHandle(user), scopes: this.#scopes, expiresAt: this.#expiresAt };
   }
 }
