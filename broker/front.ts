@@ -141,7 +141,10 @@ export class Front {
   /** Ends what is left, once the log is closed and has told all. */
   async close(): Promise<void> {
     await this.#webSockets.close(closeGraceMs);
+    // A connection on which nothing was ever asked (browsers open some to be quick) would else be waited for a minute or more.
+    const force = setTimeout(() => this.http.server.closeAllConnections(), closeGraceMs);
     await this.http.close();
+    clearTimeout(force);
   }
 }
 
