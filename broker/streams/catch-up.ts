@@ -41,7 +41,7 @@ const maxScanned = 20_000;
 const followsAtOnce = 2_000;
 /** Entries that cost as much to look at as finding out whom a delete concerns. */
 const comparedWeight = 50;
-/** Follows kept from one step to the next of their readers; 16 bytes each. */
+/** Follows kept from one step to the next of readers who catch up; 16 bytes each. */
 const keptFollows = 4_194_304;
 /** How long steps may hold the event loop, in ms. */
 const sliceMs = 5;
@@ -149,6 +149,7 @@ export class CatchUp {
   }
 
   #goLive(subscription: Subscription, follows: FollowList | undefined, page: CatchUpPage): void {
+    if (subscription.stream.kind === "home") this.#taken.delete(subscription.stream.reader); // it is the last step
     const { state, interest } = this.#parts;
     const { position } = subscription;
     interest.attach(subscription, follows === undefined ? [] : followedAt(follows, position));
