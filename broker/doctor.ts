@@ -49,22 +49,42 @@ export function registerDoctor(program: Command): void {
       new Option("--port <n>", "where to listen").env("WHALESONG_PORT").default(5252).argParser(parsePort),
     )
     .option("--json", "one line of JSON")
+    .option("--digest", "print the head and a digest of the store instead, to compare nodes")
     .addHelpText(
       "after",
       `
 Exit status 1 when any check fails.
 
+Nodes of a cluster that have applied the same commands have the same digest. It is of one moment: compare nodes whose
+heads are equal, which they are while nothing is published. It reads the whole store, and may do so beside the broker.
+
 Examples:
   $ whalesong doctor
-  $ whalesong doctor --data /var/lib/whalesong --port 8080 --json`,
+  $ whalesong doctor --data /var/lib/whalesong --port 8080 --json
+  $ whalesong doctor --data /var/lib/whalesong --digest`,
     )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
-    .action(async (options: DoctorOptions & { json?: true }) => {
+    .action(async (options: DoctorOptions & { json?: true; digest?: true }) => {
+      if (options.digest) {
+        await printDigest(options);
+        return;
+      }
       const checks = await examine(options);
       const failed = checks.some(({ status }) => status === "fail");
       process.stdout.write(options.json ? `${JSON.stringify({ ok: !failed, checks })}\n` : toLines(checks));
       process.exitCode = failed ? 1 : 0;
     });
+}
+
+async function printDigest({ data, json }: { data: string; json?: true }): Promise<void> {
+  const path = resolve(data);
+  const { digestStore } = await import("./state/digest.ts");
+  const found = await digestStore(path);
+  if (found === undefined) throw new FolderError(`data folder ${path}: there is no store yet`);
+  const { epoch, offset, digest } = found;
+  process.stdout.write(
+    json ? `${JSON.stringify(found)}\n` : `epoch ${epoch}  head ${offset}  digest ${digest}\n`,
+  );
 }
 
 function parsePort(text: string): number {
