@@ -6,23 +6,42 @@ import { fileURLToPath } from "node:url";
 
 import { workers } from "../workers/count.ts";
 
-const main = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
+const sources = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
+
+/** How a broker's process is started, where that is not the usual way. */
+export interface Launch {
+  /** Another broker's `main.ts` than that of these sources. */
+  main?: string;
+  /** The command that runs it, such as `ip netns exec NAME`. */
+  by?: readonly string[];
+  /** Takes what it logs. Without it that goes where the test's own errors go. */
+  onLog?: (text: string) => void;
+}
 
 export class BrokerProcess {
   readonly url: string;
   readonly #child: ChildProcess;
   #exit: Promise<unknown>;
 
-  static async start(folder: string, ...flags: string[]): Promise<BrokerProcess> {
-    const serve = ["serve", "--data", folder, "--port", "0", "--log-level", "warn"];
-    serve.push("--workers", String(workers), ...flags);
-    const child = spawn(process.execPath, ["--import=tsx", main, ...serve], {
-      stdio: ["ignore", "pipe", "inherit"],
+  static start(folder: string, ...flags: string[]): Promise<BrokerProcess> {
+    return BrokerProcess.launch(["--data", folder, "--port", "0", "--log-level", "warn", ...flags]);
+  }
+
+  /** Starts `serve` with these flags; settles once it listens. */
+  static async launch(
+    flags: readonly string[],
+    { main = sources, by = [], onLog }: Launch = {},
+  ): Promise<BrokerProcess> {
+    const serve = [main, "serve", "--workers", String(workers), ...flags];
+    const [program, ...args] = [...by, process.execPath, "--import=tsx", ...serve];
+    const child = spawn(program!, args, {
+      stdio: ["ignore", "pipe", onLog === undefined ? "inherit" : "pipe"],
     });
+    child.stderr?.on("data", (data: Buffer) => onLog?.(data.toString()));
     const exit = once(child, "exit");
     let output = "";
     const url = await new Promise<string>((resolve, reject) => {
-      child.stdout.on("data", (data: Buffer) => {
+      child.stdout!.on("data", (data: Buffer) => {
         output += data.toString();
         const match = /listens on (http:\S+)/.exec(output);
         if (match !== null) resolve(match[1]!);
@@ -38,6 +57,10 @@ export class BrokerProcess {
     this.#exit = exit;
   }
 
+  get hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
   /** SIGKILL: no handler runs, nothing is flushed. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");
@@ -48,5 +71,15 @@ export class BrokerProcess {
   async stop(): Promise<void> {
     this.#child.kill("SIGTERM");
     await this.#exit;
+  }
+
+  /** SIGSTOP: it holds its connections and does nothing, until `resume`. */
+  pause(): void {
+    this.#child.kill("SIGSTOP");
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    this.#child.kill("SIGCONT");
   }
 }
