@@ -8,7 +8,10 @@
  *
  * The queue is bounded: past `maxPending` commands, or `maxPendingBytes` of them, `append` refuses with a retryable
  * `unavailable`. Sessions stop reading their socket well before that (`limits.inFlight`), so a publisher that outruns the
- * disk is held back, not refused. */
+ * disk is held back, not refused.
+ *
+ * A command that fails by a fault of ours, not one that `apply` refuses, takes its whole transaction with it. Where the store
+ * can still be written, halves of the batch find which it was: it alone is refused, as `internal`, and the others are applied. */
 
 import { WhalesongError } from "../../protocol/index.ts";
 import {
@@ -129,7 +132,7 @@ export class LocalLog implements Log {
    *  that is not ready may be sent none that would find out. Called every second or so. */
   async probe(): Promise<void> {
     if (this.#failure === undefined || this.#closed) return;
-    await this.append({ op: "trim", floor: 0, most: 0 }).catch(() => {}); // `onFailure` has heard of it
+    await this.append(probe()).catch(() => {}); // `onFailure` has heard of it
   }
 
   async close(): Promise<void> {
@@ -157,27 +160,52 @@ export class LocalLog implements Log {
 
   async #runBatch(): Promise<void> {
     const batch = this.#take();
+    this.#flushing++;
+    const failed = await this.#apply(batch, () => this.#next());
+    if (failed !== undefined) {
+      await this.#applyApart(batch, failed.error); // in the batch's turn: what was sent after it waits
+      this.#next();
+    }
+    this.#flushed();
+  }
+
+  /** Commits `batch`, and settles it once it is on disk. Answers why when nothing of it was applied; then it is not settled. */
+  async #apply(batch: Waiting[], onCommitted = (): void => {}): Promise<{ error: unknown } | undefined> {
     const now = (this.#options.now ?? Date.now)();
     const at = Math.max(now, this.#state.meta.lastAt);
     const commands = batch.map(({ command }): Stamped => Object.assign(command, { at }));
-    this.#flushing++;
     const { outcomes, flushed } = this.#state.commit(commands);
     let results: Outcome[];
     try {
       results = await outcomes;
     } catch (error) {
-      this.#fail(batch, error);
-      this.#next();
-      this.#flushed();
-      return;
+      return { error };
     }
-    this.#next();
+    onCommitted();
     // Rejecting here ends the process, and is meant to: what is committed and cannot be brought to disk is neither there
     // nor undone, and only a restart can tell what became of it.
     if (this.#options.isDurable ?? true) await flushed;
     this.#failure = undefined;
     this.#settle(batch, results);
-    this.#flushed();
+    return undefined;
+  }
+
+  /** After a batch failed. Where the store takes a command that changes nothing, a command of the batch is what it fails by. */
+  async #applyApart(batch: Waiting[], error: unknown): Promise<void> {
+    if (isForWantOfRoom(error) || (await this.#apply([nothing()])) !== undefined) {
+      this.#fail(batch, error);
+      return;
+    }
+    if (batch.length === 1) {
+      this.#options.onFailure?.(error);
+      batch[0]!.reject(faultOf(error));
+      return;
+    }
+    const middle = batch.length >> 1;
+    for (const half of [batch.slice(0, middle), batch.slice(middle)]) {
+      const failed = await this.#apply(half);
+      if (failed !== undefined) await this.#applyApart(half, failed.error);
+    }
   }
 
   #take(): Waiting[] {
@@ -215,12 +243,7 @@ export class LocalLog implements Log {
           {},
           { cause: error },
         )
-      : new WhalesongError(
-          "internal",
-          "a fault of the broker, which is logged there; nothing was changed",
-          {},
-          { cause: error },
-        );
+      : faultOf(error);
     this.#failure = failure.message;
     for (const waiting of batch) waiting.reject(failure);
   }
@@ -243,6 +266,21 @@ export class LocalLog implements Log {
     this.#waiters = this.#waiters.filter((waiter) => waiter.offset > this.#durable);
     for (const waiter of due) waiter.callback();
   }
+}
+
+/** A command that changes nothing. */
+function probe(): Command {
+  return { op: "trim", floor: 0, most: 0 };
+}
+
+/** A probe that nobody waits for. */
+function nothing(): Waiting {
+  return { command: probe(), bytes: 0, resolve: () => {}, reject: () => {} };
+}
+
+function faultOf(cause: unknown): WhalesongError {
+  const message = "a fault of the broker, which is logged there; nothing was changed";
+  return new WhalesongError("internal", message, {}, { cause });
 }
 
 /** What a command that waits holds, in bytes, about: characters are counted as two. */

@@ -5,7 +5,9 @@ import { constants } from "node:os";
 import tap, { type Test } from "tap";
 
 import { LocalLog, type LocalLogOptions } from "../../broker/log/local.ts";
-import type { Command, Entry, Stamped, State } from "../../broker/state/index.ts";
+import { u48Key } from "../../broker/state/bytes.ts";
+import { Environment } from "../../broker/state/environment.ts";
+import { type Command, type Entry, type Stamped, State } from "../../broker/state/index.ts";
 import { faultsOf } from "../state/consistency.ts";
 import { type Store, openStore, post } from "../state/store.ts";
 
@@ -190,6 +192,51 @@ await tap.test(
 );
 
 await tap.test(
+  "a command that fails by a fault of ours is refused alone; the others of its batch are applied, in order",
+  async (t) => {
+    const store = await openStore(t);
+    const [damaged, sound] = await store.apply([post("alice"), post("alice")]);
+    await damage(store, damaged!.offset);
+    const failures: unknown[] = [];
+    const told: Entry[] = [];
+    const { state, commits } = heldBack(store.state, true);
+    const log = new LocalLog(state, {
+      listener: (entries) => told.push(...entries),
+      onFailure: (error) => failures.push(error),
+    });
+    const id = store.state.positions.id(damaged!.offset);
+    const faulty = new Set([100, 101, 411]);
+    const appended = Array.from({ length: 600 }, (_, i) =>
+      log.append(faulty.has(i) ? { op: "repost", user: "bob", post: id } : post("carol", { text: `${i}` })),
+    );
+    const results = await Promise.allSettled(appended);
+    const offsets: number[] = [];
+    for (const [i, result] of results.entries()) {
+      if (faulty.has(i)) t.match(result, { reason: { code: "internal", retryable: true } });
+      else if (result.status === "fulfilled") offsets.push(result.value.offset);
+      else t.fail(`command ${i}: ${result.reason}`);
+    }
+    t.equal(failures.length, faulty.size, "each fault is heard of once");
+    t.equal(log.refusal, undefined, "the store can be written: commands are taken");
+    t.same(
+      offsets.toSorted((a, b) => a - b),
+      offsets,
+      "in the order in which they were appended",
+    );
+    t.same(
+      told.map(({ offset }) => offset),
+      offsets,
+    );
+    t.same(commits[0]!.length, 512);
+    t.ok(commits.length < 70, `found in halves, not one by one: ${commits.length} transactions`);
+    t.equal(log.durable, store.state.applied());
+    t.match(await log.append({ op: "repost", user: "bob", post: store.state.positions.id(sound!.offset) }), {
+      entry: { kind: "repost" },
+    });
+  },
+);
+
+await tap.test(
   "a full store refuses all but deletes and trims, and takes commands again when there is room",
   async (t) => {
     let reason: string | undefined;
@@ -276,6 +323,16 @@ async function openLog(
   return { store, log, told };
 }
 
+/** Spoils the entry at `offset` on disk: what reads it fails as no refusal does. */
+async function damage(store: Store, offset: number): Promise<void> {
+  await store.state.close();
+  const environment = new Environment(store.folder);
+  await environment.transact(() => environment.tables.log.putSync(u48Key(offset), Buffer.from([0xff])))
+    .flushed;
+  await environment.close();
+  store.state = await State.open(store.folder);
+}
+
 /** A state whose flushes are let through one by one, or at once: what the disk does, in the test's hands. */
 function heldBack(
   real: State,
@@ -287,7 +344,9 @@ function heldBack(
     commits.push(commands);
     const { outcomes, flushed } = real.commit(commands);
     const gate = isOpen ? Promise.resolve() : new Promise<void>((resolve) => flushes.push(resolve));
-    return { outcomes, flushed: flushed.then(() => gate) };
+    const passed = flushed.then(() => gate);
+    passed.catch(() => {}); // a failed commit is told by its outcomes
+    return { outcomes, flushed: passed };
   });
   return { state, flushes, commits };
 }
