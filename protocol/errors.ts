@@ -85,10 +85,16 @@ export class WhalesongError extends Error {
   readonly retryable: boolean;
   readonly details: ErrorDetails;
 
-  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: { cause?: unknown }) {
+  /** @param options.retryable where that is not what the code stands for */
+  constructor(
+    code: ErrorCode,
+    message: string,
+    details: ErrorDetails = {},
+    { retryable, ...options }: { cause?: unknown; retryable?: boolean } = {},
+  ) {
     super(message, options);
     this.code = code;
-    this.retryable = errorCodes[code].retryable;
+    this.retryable = retryable ?? errorCodes[code].retryable;
     this.details = details;
   }
 
@@ -97,9 +103,11 @@ export class WhalesongError extends Error {
     return { code: this.code, message: this.message, retryable: this.retryable, ...this.details };
   }
 
-  /** The error an answered map stands for; a code this version does not know reads as `internal`. */
+  /** The error an answered map stands for; a code this version does not know reads as `internal`, retryable or not as
+   *  the map says. */
   static fromBody(body: ErrorBody): WhalesongError {
-    const { code, message, retryable: _, ...details } = body;
-    return new WhalesongError(Object.hasOwn(errorCodes, code) ? code : "internal", message, details);
+    const { code, message, retryable, ...details } = body;
+    if (Object.hasOwn(errorCodes, code)) return new WhalesongError(code, message, details);
+    return new WhalesongError("internal", message, details, { retryable });
   }
 }
