@@ -39,9 +39,13 @@ export class Client {
   get session(): string {
     return this.#engine.hello.session;
   }
-  /** The node that session is on. */
+  /** The name of the node that session is on. */
   get node(): string {
     return this.#engine.hello.node;
+  }
+  /** The URL of that node, as it was given to `connect()`. */
+  get url(): string {
+    return this.#engine.connection.sessionUrl;
   }
   get epoch(): string {
     return this.#engine.hello.epoch;

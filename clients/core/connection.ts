@@ -7,20 +7,20 @@
  *
  * `#lose` is the one way out of connecting and ready, `#finish` the one way into closed. Each attempt has a number,
  * and what an earlier one still reports is not heard. A `goodbye` says when to come back; the broker closes.
+ * Each attempt goes to the node, and waits the time, that Nodes tells.
  * Request id 0 is the connection's own: `hello` first, `ping` afterwards. Knows neither streams nor other requests. */
 
-import { closeCodes, mayComeBack } from "../../protocol/close.ts";
 import { decode, encode, subprotocols } from "../../protocol/codec.ts";
 import { type ErrorBody, WhalesongError } from "../../protocol/errors.ts";
 import { limits } from "../../protocol/limits.ts";
 import type { ResultOf } from "../../protocol/schemas.ts";
-import { backoffMs } from "./backoff.ts";
-import { ConnectionError } from "./errors.ts";
+import { ConnectionError, errorOfEnd } from "./errors.ts";
 import type { ClientEvents } from "./events.ts";
 import { clientLimits } from "./limits.ts";
 import type { Listeners } from "./listeners.ts";
+import { Nodes } from "./nodes.ts";
 import type { Settings } from "./options.ts";
-import type { Platform, Socket, SocketEnd } from "./platform.ts";
+import type { Platform, Socket } from "./platform.ts";
 import { encodeRequest } from "./requests.ts";
 
 export type ConnectionState = "connecting" | "ready" | "waiting" | "closed";
@@ -54,15 +54,14 @@ export class Connection {
   readonly #settings: Settings;
   readonly #owner: ConnectionOwner;
   readonly #events: Listeners<ClientEvents>;
+  readonly #nodes: Nodes;
   #state: ConnectionState = "connecting";
   #socket: Socket | undefined;
   /** The number of the present attempt. */
   #turn = 0;
-  /** Attempts in a row that brought no lasting session. */
-  #failures = 0;
-  #urlIndex: number;
   #token: string | undefined;
   #hello: Hello | undefined;
+  #sessionUrl = "";
   #readyAtMs = 0;
   /** When the last `goodbye` said to come back. */
   #comeBackAtMs: number | undefined;
@@ -83,7 +82,7 @@ export class Connection {
     this.#owner = owner;
     this.#events = events;
     this.#token = settings.token;
-    this.#urlIndex = Math.floor(settings.random() * settings.urls.length) % settings.urls.length;
+    this.#nodes = new Nodes(settings.urls, settings.random);
   }
 
   get state(): ConnectionState {
@@ -93,6 +92,11 @@ export class Connection {
   /** The last session's `hello`. */
   get hello(): Hello | undefined {
     return this.#hello;
+  }
+
+  /** The URL of the last session's node, as the user wrote it. */
+  get sessionUrl(): string {
+    return this.#sessionUrl;
   }
 
   get canPause(): boolean {
@@ -128,6 +132,15 @@ export class Connection {
   /** Gives the session up and connects anew. */
   drop(reason: string): void {
     if (this.#state === "ready") this.#lose(new ConnectionError("disconnected", reason));
+  }
+
+  /** Leaves a node that refused a request with `error` for another, where that may help: what is unanswered, the
+   *  refused request too, is asked again there. Answers whether it does. */
+  moveOn(error: Error): boolean {
+    if (this.#state !== "ready" || this.#settings.backoff === undefined) return false;
+    if (!this.#nodes.grantMove(this.#platform.now())) return false;
+    this.#lose(error);
+    return true;
   }
 
   /** Ends the connection; resolves when the socket is closed, or after a second. */
@@ -191,7 +204,7 @@ export class Connection {
   }
 
   get #url(): string {
-    return this.#settings.urls[this.#urlIndex] as string;
+    return this.#nodes.url.socket;
   }
 
   #open(turn: number): void {
@@ -210,7 +223,7 @@ export class Connection {
         },
       });
     } catch (cause) {
-      this.#finish(new ConnectionError("refused", `${this.#url}: ${String(cause)}`, { cause }));
+      this.#lose(new ConnectionError("refused", `${this.#url}: ${String(cause)}`, { cause }));
     }
   }
 
@@ -275,6 +288,7 @@ export class Connection {
     this.#cancelTimer?.();
     this.#state = "ready";
     this.#hello = frame.ok;
+    this.#sessionUrl = this.#nodes.url.given;
     this.#readyAtMs = this.#platform.now();
     this.#badFrames = 0;
     this.#watchForSilence();
@@ -302,25 +316,35 @@ export class Connection {
     const wasReady = this.#state === "ready";
     this.#leaveSocket()?.destroy();
     if (wasReady) this.#owner.sessionLost();
-    const { backoff, random, urls } = this.#settings;
-    if (backoff === undefined || isFinal(error)) {
+    const { backoff } = this.#settings;
+    if (backoff === undefined || this.#isFinal(error)) {
       this.#finish(error);
       return;
     }
-    const now = this.#platform.now();
-    if (wasReady && now - this.#readyAtMs >= clientLimits.stableMs) this.#failures = 0;
-    const asked = error instanceof WhalesongError ? (error.details.retryAfterMs ?? 0) : 0;
-    const retryInMs =
-      this.#comeBackAtMs === undefined
-        ? Math.max(asked, backoffMs(this.#failures, backoff, random))
-        : Math.max(0, this.#comeBackAtMs - now);
+    const nowMs = this.#platform.now();
+    if (wasReady && nowMs - this.#readyAtMs >= clientLimits.stableMs) this.#nodes.settled();
+    const retryInMs = this.#nodes.next({
+      nowMs,
+      backoff,
+      hadSession: wasReady,
+      retryAfterMs: error instanceof WhalesongError ? (error.details.retryAfterMs ?? 0) : 0,
+      comeBackAtMs: this.#comeBackAtMs,
+    });
     this.#comeBackAtMs = undefined;
-    this.#failures++;
-    this.#urlIndex = (this.#urlIndex + 1) % urls.length;
     this.#state = "waiting";
     this.#cancelTimer = this.#platform.setTimer(() => this.#connect(), retryInMs);
-    if (wasReady) this.#events.emit("disconnect", { error, retryInMs });
+    if (wasReady) this.#events.emit("disconnect", { error, retryInMs, nextUrl: this.#nodes.url.given });
     else this.#events.emit("error", error);
+  }
+
+  /** Whether `error` will come again at the next attempt, at whatever node. That one URL leads to no broker does not
+   *  say so, as long as another may. */
+  #isFinal(error: Error): boolean {
+    if (error instanceof ConnectionError && error.code === "refused" && error.closeCode === undefined) {
+      return this.#nodes.noteWrong();
+    }
+    this.#nodes.noteBroker();
+    return (error instanceof WhalesongError || error instanceof ConnectionError) && !error.retryable;
   }
 
   #finish(error: Error | undefined): void {
@@ -356,32 +380,4 @@ export function errorOfFrame(frame: IncomingFrame): WhalesongError | undefined {
     return WhalesongError.fromBody(error as ErrorBody);
   }
   return new WhalesongError("internal", "the broker answered with an error of an unknown shape");
-}
-
-/** Whether `error` will come again at the next attempt. */
-function isFinal(error: Error): boolean {
-  return (error instanceof WhalesongError || error instanceof ConnectionError) && !error.retryable;
-}
-
-function errorOfEnd(url: string, end: SocketEnd): Error {
-  const { code, reason, status, cause } = end;
-  const options = cause === undefined ? {} : { cause };
-  const said = reason === "" ? "" : `: ${reason}`;
-  if (status === 401)
-    return new WhalesongError("unauthenticated", `${url}: the broker answered 401`, {}, options);
-  if (status === 403) return new WhalesongError("forbidden", `${url}: the broker answered 403`, {}, options);
-  if (status !== undefined) {
-    const mayMend = status >= 500 || status === 408 || status === 429;
-    const message = `${url}: HTTP ${status} instead of a WebSocket${mayMend ? "" : "; is this a Whalesong broker?"}`;
-    return new ConnectionError(mayMend ? "disconnected" : "refused", message, options);
-  }
-  if (code === closeCodes.unauthenticated) {
-    return new WhalesongError("unauthenticated", `${url}: the token was refused${said}`, {}, options);
-  }
-  const why = cause instanceof Error ? `: ${cause.message}` : said;
-  return new ConnectionError(
-    mayComeBack(code) ? "disconnected" : "refused",
-    `${url}: the connection ended with ${code}${why}`,
-    { closeCode: code, ...options },
-  );
 }

@@ -2,7 +2,8 @@
  *
  * Ties the parts together: Connection has the session, Requests what is unanswered, Subscriptions the open streams.
  * When a session stands, streams are asked for again first, each from where it was, then the unanswered requests,
- * under their old ids. Every operation can be repeated: a post carries a key. */
+ * under their old ids. Every operation can be repeated: a post carries a key. A request that this node alone may be
+ * unable to answer counts as unanswered, where there is another node to ask. */
 
 import { WhalesongError } from "../../protocol/errors.ts";
 import type { FieldsOf, Op, ResultOf, StreamEvent } from "../../protocol/schemas.ts";
@@ -144,7 +145,10 @@ export class Engine implements ConnectionOwner {
         errorOfFrame(frame) ?? new WhalesongError("internal", "the broker ended the stream"),
       );
     } else if (typeof frame.id === "number") {
-      this.#requests.answer(frame.id, frame.ok, errorOfFrame(frame));
+      const error = errorOfFrame(frame);
+      const mayMendElsewhere = error !== undefined && isOfNode(error) && this.#requests.isSent(frame.id);
+      if (mayMendElsewhere && this.connection.moveOn(error)) return;
+      this.#requests.answer(frame.id, frame.ok, error);
     } else {
       const error = errorOfFrame(frame);
       if (error !== undefined) this.events.emit("error", error);
@@ -201,4 +205,9 @@ export class Engine implements ConnectionOwner {
       drop: (reason) => connection.drop(reason),
     };
   }
+}
+
+/** Whether `error` says something of the node rather than of the request: another may well do it. */
+function isOfNode({ code }: WhalesongError): boolean {
+  return code === "unavailable" || code === "storage_full";
 }

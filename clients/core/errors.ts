@@ -1,5 +1,9 @@
 /* Errors the SDK raises itself. What the broker answers is a WhalesongError, with the protocol's codes. */
 
+import { closeCodes, mayComeBack } from "../../protocol/close.ts";
+import { WhalesongError } from "../../protocol/errors.ts";
+import type { SocketEnd } from "./platform.ts";
+
 const retryable = {
   /** The client was closed, by `close()` or its signal. */
   closed: false,
@@ -34,4 +38,28 @@ export class ConnectionError extends Error {
     this.retryable = retryable[code];
     if (options.closeCode !== undefined) this.closeCode = options.closeCode;
   }
+}
+
+/** What the end of a socket to `url` comes to. */
+export function errorOfEnd(url: string, end: SocketEnd): Error {
+  const { code, reason, status, cause } = end;
+  const options = cause === undefined ? {} : { cause };
+  const said = reason === "" ? "" : `: ${reason}`;
+  if (status === 401)
+    return new WhalesongError("unauthenticated", `${url}: the broker answered 401`, {}, options);
+  if (status === 403) return new WhalesongError("forbidden", `${url}: the broker answered 403`, {}, options);
+  if (status !== undefined) {
+    const mayMend = status >= 500 || status === 408 || status === 429;
+    const message = `${url}: HTTP ${status} instead of a WebSocket${mayMend ? "" : "; is this a Whalesong broker?"}`;
+    return new ConnectionError(mayMend ? "disconnected" : "refused", message, options);
+  }
+  if (code === closeCodes.unauthenticated) {
+    return new WhalesongError("unauthenticated", `${url}: the token was refused${said}`, {}, options);
+  }
+  const why = cause instanceof Error ? `: ${cause.message}` : said;
+  return new ConnectionError(
+    mayComeBack(code) ? "disconnected" : "refused",
+    `${url}: the connection ended with ${code}${why}`,
+    { closeCode: code, ...options },
+  );
 }

@@ -7,6 +7,8 @@ export interface Disconnect {
   error: Error;
   /** The next attempt begins after so many milliseconds. */
   retryInMs: number;
+  /** It goes to this URL, one of those given to `connect()`. */
+  nextUrl: string;
 }
 
 export interface ClientEvents {
@@ -14,7 +16,7 @@ export interface ClientEvents {
   connect: ResultOf<"hello">;
   /** The session is lost; another will be tried. */
   disconnect: Disconnect;
-  /** The broker will close, and says when to come back; the SDK does. */
+  /** The broker will close, and says when to come back; the SDK does, or goes to another URL sooner. */
   goodbye: { reason: string; reconnectMs: number };
   /** Something failed that the SDK goes on from: an attempt to connect, an unreadable frame, a renewal of the token. */
   error: Error;

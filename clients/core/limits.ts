@@ -23,6 +23,10 @@ export const clientLimits = {
   closeMs: 1_000,
   /** The longest `reconnectMs` of a `goodbye` that is honoured. */
   goodbyeMs: 600_000,
+  /** Who is told `goodbye` and knows another URL goes there within so long. */
+  moveMs: 1_000,
+  /** A node that refuses a request as `unavailable` is left for another; once round all URLs in so long. */
+  moveAgainMs: 60_000,
   /** Renewals of a token are at least this far apart. */
   renewalMs: 1_000,
   /** The longest one timer can run. */

@@ -24,7 +24,8 @@ export interface ConnectOptions {
   signal?: AbortSignalLike;
   /** Name and version of the program, for the broker's log. */
   client?: string;
-  /** Back-off between attempts, full jitter; `false` gives up at the first failure. */
+  /** Back-off between two attempts at one URL, full jitter, with a ceiling that doubles from `initialMs` (default 100)
+   *  to `maxMs` (default 10,000); the other URLs are tried meanwhile. `false` gives up at the first failure. */
   reconnect?: Partial<BackoffOptions> | false;
   /** How long a request may go without its answer, reconnections included; 0 for no limit. @default 30_000 */
   requestTimeoutMs?: number;
@@ -35,7 +36,7 @@ export interface ConnectOptions {
   heartbeatMs?: number;
   /** Hears the errors of attempts that are retried, also before `connect()` resolves; as `on("error")`. */
   onError?: (error: Error) => void;
-  /** Replaces the source of the back-off's jitter and of the first URL's choice. */
+  /** Replaces the source of the back-off's jitter and of the order in which URLs are tried. */
   random?: () => number;
 }
 
@@ -53,9 +54,17 @@ export interface StreamOptions extends ActAs {
   ack?: "auto" | "manual";
 }
 
+/** The way to one node. */
+export interface NodeUrl {
+  /** As the user wrote it. */
+  readonly given: string;
+  /** What a WebSocket opens. */
+  readonly socket: string;
+}
+
 /** Options as the parts of the SDK read them. */
 export interface Settings {
-  readonly urls: readonly string[];
+  readonly urls: readonly NodeUrl[];
   readonly user: string | undefined;
   readonly token: string | undefined;
   readonly getToken: (() => Promise<string> | string) | undefined;
@@ -76,7 +85,7 @@ export function settle(
   options: ConnectOptions,
   platform: Platform,
 ): Settings {
-  const urls = (typeof url === "string" ? [url] : url).map(socketUrl);
+  const urls = nodeUrls(typeof url === "string" ? splitUrls(url) : url.flatMap(splitUrls));
   if (urls.length === 0) throw refusal("url", "one URL at least is needed; got an empty list");
   const codec = options.codec ?? "msgpack";
   if (codec !== "msgpack" && codec !== "json") {
@@ -104,6 +113,24 @@ export function settle(
     heartbeatMs: duration("heartbeatMs", options.heartbeatMs ?? 30_000),
     random: options.random ?? (() => platform.random()),
   };
+}
+
+/** The URLs in a text that holds one, or several with commas between. A comma within a URL divides nothing. */
+export function splitUrls(text: string): string[] {
+  return text
+    .trim()
+    .split(/\s*,\s*(?=[a-z]+:\/\/|$)/i)
+    .filter((url) => url !== "");
+}
+
+/** Each URL once, however it was written. */
+function nodeUrls(given: readonly string[]): NodeUrl[] {
+  const bySocket = new Map<string, NodeUrl>();
+  for (const url of given) {
+    const socket = socketUrl(url);
+    if (!bySocket.has(socket)) bySocket.set(socket, { given: url, socket });
+  }
+  return [...bySocket.values()];
 }
 
 const urlPattern = /^(ws|wss|http|https):\/\/([^/?#\s]+)(\/[^?#\s]*)?(\?[^#\s]*)?(?:#\S*)?$/i;

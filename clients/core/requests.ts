@@ -96,6 +96,11 @@ export class Requests {
     this.#watch();
   }
 
+  /** Whether the request `id` was sent in this session and is unanswered. */
+  isSent(id: number): boolean {
+    return this.#pending.get(id)?.sent === true;
+  }
+
   /** Settles the request `id`; an answer to none that waits is ignored. */
   answer(id: number, ok: unknown, error: Error | undefined): void {
     const pending = this.#pending.get(id);

@@ -21,8 +21,10 @@ export interface NodeConnectOptions extends ConnectOptions {
   compress?: boolean;
 }
 
-/** Connects to a broker: one URL, or several that serve the same users. ws, wss, http and https are understood, and
- *  `/v1/ws` is added when missing. @throws WhalesongError, ConnectionError, or the signal's reason. */
+/** Connects to a broker: one URL, or several of one cluster, as a list or in one text with commas between. Each client
+ *  begins at one chosen at random, and moves on to another when a node fails, says goodbye or refuses as `unavailable`.
+ *  ws, wss, http and https are understood, and `/v1/ws` is added when missing.
+ *  @throws WhalesongError, ConnectionError, or the signal's reason. */
 export function connect(
   url: string | readonly string[],
   { compress = false, ...options }: NodeConnectOptions = {},

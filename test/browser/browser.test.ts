@@ -14,6 +14,7 @@ import tap, { type Test } from "tap";
 import { Broker } from "../../broker/broker.ts";
 import type { BrokerOptions } from "../../broker/options.ts";
 import { connect } from "../../clients/node/index.ts";
+import { freePort } from "../free-port.ts";
 import { hasChromium, launchChromium } from "./chromium.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -21,14 +22,16 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 /** What the cookbook's page calls the broker; test pages do too. */
 const example = "http://127.0.0.1:5252";
 
-const listener = `<!doctype html><script type="module">
+function listener(elsewhere = ""): string {
+  return `<!doctype html><script type="module">
   import { connect } from "http://127.0.0.1:5252/client.js";
-  const me = await connect("http://127.0.0.1:5252", { user: "alice", reconnect: { initialMs: 1, maxMs: 50 } });
+  const me = await connect("http://127.0.0.1:5252${elsewhere}", { user: "alice", reconnect: { initialMs: 1, maxMs: 50 } });
   const stream = me.stream("user:bob", { from: "live" });
   await stream.opened;
   globalThis.seen = [];
   for await (const event of stream) if (event.event === "post") seen.push(event.post.text);
 </script>`;
+}
 
 if (hasChromium()) await runAll();
 
@@ -70,12 +73,27 @@ async function runAll(): Promise<void> {
 
   await tap.test("a page comes back to a broker that restarted, and misses nothing", async (t) => {
     const { url, restart, open } = await start(t);
-    const page = await open(browser, listener);
+    const page = await open(browser, listener());
     await page.waitForFunction("globalThis.seen !== undefined");
     const bob = await connect(url, { user: "bob", reconnect: { initialMs: 1, maxMs: 50 } });
     t.teardown(() => bob.close());
     await bob.post("before");
     await restart();
+    await bob.post("after");
+    await page.waitForFunction("globalThis.seen.length >= 2");
+    t.same(await page.evaluate("globalThis.seen"), ["before", "after"]);
+  });
+
+  await tap.test("a page that knows two nodes goes on at the other, and misses nothing", async (t) => {
+    const { url, restart, open } = await start(t);
+    const port = await freePort();
+    const other = `http://127.0.0.1:${port}`;
+    const page = await open(browser, listener(`,${other}`));
+    await page.waitForFunction("globalThis.seen !== undefined");
+    const bob = await connect([url, other], { user: "bob", reconnect: { initialMs: 1, maxMs: 50 } });
+    t.teardown(() => bob.close());
+    await bob.post("before");
+    await restart(port);
     await bob.post("after");
     await page.waitForFunction("globalThis.seen.length >= 2");
     t.same(await page.evaluate("globalThis.seen"), ["before", "after"]);
@@ -179,9 +197,9 @@ async function start(t: Test, given: Partial<BrokerOptions> = {}): Promise<World
   });
   return {
     url,
-    restart: async () => {
+    restart: async (port = Number(new URL(url).port)) => {
       await broker.stop();
-      broker = await Broker.start({ ...options, port: Number(new URL(url).port) });
+      broker = await Broker.start({ ...options, port });
     },
     open: async (browser, content) => {
       html = content;
@@ -197,7 +215,8 @@ async function start(t: Test, given: Partial<BrokerOptions> = {}): Promise<World
 
 interface World {
   readonly url: string;
-  restart: () => Promise<void>;
+  /** Stops the broker and starts it again, at another port where one is given. */
+  restart: (port?: number) => Promise<void>;
   /** Opens a page that holds `html`; errors in it fail the test. */
   open: (browser: Browser, html: string) => Promise<Page>;
 }

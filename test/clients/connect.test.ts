@@ -167,22 +167,6 @@ await tap.test("a signal aborted later closes the client as close() does", async
   t.match(await peer.ended, { code: 1000 });
 });
 
-await tap.test("several URLs are tried in turn, from one chosen at random", async (t) => {
-  const gone = await ScriptedBroker.start();
-  const dead = gone.url;
-  await gone.stop();
-  const broker = await startBroker(t);
-  const errors: Error[] = [];
-  const connecting = connect([broker.url, dead, dead], {
-    reconnect: quick,
-    random: () => 0.4, // the second
-    onError: (error) => errors.push(error),
-  });
-  await (await broker.peer()).welcome();
-  await (await connecting).close();
-  t.equal(errors.length, 2);
-});
-
 await tap.test("getToken is asked before each connection; its failure rejects connect()", async (t) => {
   await t.rejects(
     connect("ws://127.0.0.1:1", {
