@@ -1,14 +1,16 @@
 /* Connection: the options all client commands share, and the session they open.
  *
  * A command for people answers at once when no broker is there, so the address is tried once before the SDK, which
- * would keep trying. Once connected, the SDK's own patience applies. */
+ * would keep trying: all of them at once where there are several, of which one must answer. Once connected, the SDK's
+ * own patience applies. */
 
 import { once } from "node:events";
-import { connect as connectTcp } from "node:net";
+import { connect as connectTcp, type Socket } from "node:net";
 
 import { type Command, Option } from "commander";
 
 import type { Client } from "../core/index.ts";
+import { splitUrls } from "../core/options.ts";
 import { CommandError, UsageError } from "./command.ts";
 
 const defaultUrl = "ws://127.0.0.1:5252";
@@ -16,6 +18,7 @@ const defaultUrl = "ws://127.0.0.1:5252";
 const connectTimeoutMs = 10_000;
 
 export interface ConnectionOptions {
+  /** One URL, or several with commas between. */
   url: string;
   token?: string;
   user?: string;
@@ -25,7 +28,11 @@ export interface ConnectionOptions {
 /** Adds `--url`, `--token` and `--user`. */
 export function withConnection(command: Command): Command {
   return command
-    .addOption(new Option("--url <url>", "the broker").env("WHALESONG_URL").default(defaultUrl))
+    .addOption(
+      new Option("--url <urls>", "the broker; nodes of one cluster with commas between")
+        .env("WHALESONG_URL")
+        .default(defaultUrl),
+    )
     .addOption(
       new Option("--token <jwt>", "who you are, where the broker asks for a token").env("WHALESONG_TOKEN"),
     )
@@ -53,7 +60,7 @@ export async function openSession(options: ConnectionOptions, signal: AbortSigna
       "who are you? --user HANDLE (WHALESONG_USER), or --token JWT (WHALESONG_TOKEN) where the broker asks for one",
     );
   }
-  await tryAddress(parseUrl(options.url));
+  await tryAddresses(parseUrls(options.url));
   return await openAnother(options, signal);
 }
 
@@ -69,6 +76,8 @@ export async function openAnother(options: ConnectionOptions, signal: AbortSigna
     return await sdk.connect(options.url, {
       ...identity(options),
       ...(options.device === undefined ? {} : { device: options.device }),
+      // So that a node that hangs leaves time for the others.
+      connectTimeoutMs: Math.round(connectTimeoutMs / parseUrls(options.url).length),
       signal: attempt.signal,
       client: "whalesong-cli",
     });
@@ -88,22 +97,44 @@ function identity({ token, user }: ConnectionOptions): { token: string; as?: str
   return user === undefined ? { token } : { token, as: user };
 }
 
-function parseUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !["ws:", "wss:", "http:", "https:"].includes(url.protocol)) {
+function parseUrls(text: string): URL[] {
+  const urls = splitUrls(text).map((part) => (URL.canParse(part) ? new URL(part) : undefined));
+  if (urls.length === 0 || !urls.every(isBrokerUrl)) {
     throw new UsageError(`--url: an address like ${defaultUrl}; got ${JSON.stringify(text)}`);
   }
-  return url;
+  return urls;
 }
 
-/** The broker's HTTP side at the same address. */
-export function httpAddress(text: string, path: string): URL {
-  const url = parseUrl(text);
-  const scheme = url.protocol === "wss:" || url.protocol === "https:" ? "https" : "http";
-  return new URL(path, `${scheme}://${url.host}`);
+function isBrokerUrl(url: URL | undefined): url is URL {
+  return url !== undefined && ["ws:", "wss:", "http:", "https:"].includes(url.protocol);
 }
 
-async function tryAddress(url: URL): Promise<void> {
+/** The HTTP side of each broker at the same addresses. */
+export function httpAddresses(text: string, path: string): URL[] {
+  return parseUrls(text).map(({ protocol, host }) => {
+    const scheme = protocol === "wss:" || protocol === "https:" ? "https" : "http";
+    return new URL(path, `${scheme}://${host}`);
+  });
+}
+
+/** Waits until one of them takes a connection. @throws CommandError `unreachable` when none does */
+async function tryAddresses(urls: readonly URL[]): Promise<void> {
+  const attempts = urls.map(connectTo);
+  try {
+    await Promise.any(attempts.map(({ connected }) => connected));
+  } catch (cause) {
+    const failures = (cause as AggregateError).errors as Error[];
+    const said = urls.map(({ href }, i) => `${href}: ${failures[i]?.message}`);
+    throw new CommandError("unreachable", `no broker at ${said.join(", ")}`, {
+      mend: "start one with `whalesong serve`, or name another with --url",
+      cause,
+    });
+  } finally {
+    for (const { socket } of attempts) socket.destroy();
+  }
+}
+
+function connectTo(url: URL): { socket: Socket; connected: Promise<unknown> } {
   const secure = url.protocol === "wss:" || url.protocol === "https:";
   const socket = connectTcp({
     host: url.hostname.replaceAll(/^\[|\]$/g, ""),
@@ -111,14 +142,5 @@ async function tryAddress(url: URL): Promise<void> {
     timeout: connectTimeoutMs,
   });
   socket.once("timeout", () => socket.destroy(new Error(`no answer within ${connectTimeoutMs} ms`)));
-  try {
-    await once(socket, "connect");
-  } catch (cause) {
-    throw new CommandError("unreachable", `no broker at ${url.href}: ${(cause as Error).message}`, {
-      mend: "start one with `whalesong serve`, or name another with --url",
-      cause,
-    });
-  } finally {
-    socket.destroy();
-  }
+  return { socket, connected: once(socket, "connect") };
 }

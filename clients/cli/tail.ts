@@ -49,6 +49,7 @@ async function tail(name: string, options: TailOptions, signal: AbortSignal): Pr
   session.on("disconnect", () => {
     if (!signal.aborted) note("disconnected; coming back");
   });
+  session.on("connect", ({ node }) => note(`back, on ${node} (${session.url})`));
   const show = display(session.user, options);
   try {
     let left = options.limit ?? Infinity;

@@ -1,12 +1,11 @@
 /* Workloads of sessions against a broker that runs already, at a tiny size: the counts are right, the result has its shape. How fast
  * the broker is, is not asked here. */
 
-import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import tap from "tap";
 
 import { startBroker } from "../cli/broker.ts";
+import { freePort } from "../free-port.ts";
 import { bench, checkRow, measure } from "./harness.ts";
 
 const broker = await startBroker(tap);
@@ -70,13 +69,3 @@ await tap.test("what cannot be is said in one line", async (t) => {
   );
   t.match(await refused("graph", "--edges", join(folder, "none.txt")), /bench: .*none\.txt: ENOENT/);
 });
-
-/** A port that nobody listens on any more. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}

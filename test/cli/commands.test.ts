@@ -1,12 +1,14 @@
 /* The commands for people, against a real broker. */
 
-import { once } from "node:events";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 import { decodeJwt, jwtVerify } from "jose";
 import { type Test, test } from "tap";
 
+import { Broker } from "../../broker/broker.ts";
+import { freePort } from "../free-port.ts";
 import { startBroker } from "./broker.ts";
 import { Running, whalesong } from "./whalesong.ts";
 
@@ -116,15 +118,41 @@ void test("a refusal is one line with code and message, and status 1", async (t)
 });
 
 void test("where no broker is, the command says so at once", async (t) => {
-  const closed = createServer().listen(0, "127.0.0.1");
-  await once(closed, "listening");
-  const { port } = closed.address() as AddressInfo;
-  closed.close();
-  await once(closed, "close");
-  const env = { WHALESONG_URL: `ws://127.0.0.1:${port}`, WHALESONG_USER: "alice" };
-  const { status, stderr } = await whalesong(["tail"], { env });
+  const ports = [await freePort(), await freePort()];
+  const url = `ws://127.0.0.1:${ports[0]}`;
+  const { status, stderr } = await whalesong(["tail"], {
+    env: { WHALESONG_URL: url, WHALESONG_USER: "alice" },
+  });
   t.equal(status, 1);
   t.match(stderr, /^whalesong: unreachable: no broker at [^\n]*whalesong serve[^\n]*\n$/);
+  const none = await whalesong(["tail", "--user", "alice", "--url", `${url},http://127.0.0.1:${ports[1]}`]);
+  t.equal(none.status, 1);
+  t.match(none.stderr, new RegExp(`no broker at [^\\n]*:${ports[0]}/: [^\\n]*:${ports[1]}/: [^\\n]*\\n$`));
+});
+
+void test("of several nodes one that answers is enough, and a tail goes on at another", async (t) => {
+  const data = await mkdtemp(join(tmpdir(), "whalesong-cli-"));
+  const ports = [await freePort(), await freePort()];
+  const startAt = (at: number): Promise<Broker> =>
+    Broker.start({ port: ports[at]!, node: `n${at}`, data, logLevel: "silent", drainMs: 20 });
+  let broker = await startAt(0);
+  t.teardown(async () => {
+    await broker.stop(0);
+    await rm(data, { recursive: true });
+  });
+  const url = ports.map((port) => `http://127.0.0.1:${port}`).join(",");
+  const env = { WHALESONG_URL: url, WHALESONG_USER: "alice" };
+  // Twice each, since a client begins at either.
+  for (const text of ["one", "two"]) await succeed(["post", text], env);
+  const tail = new Running(["tail", "user:alice", "--from", "earliest", "--limit", "3"], env);
+  await tail.says(/live on user:alice/, "stderr");
+  await broker.stop();
+  broker = await startAt(1);
+  await tail.says(new RegExp(`back, on n1 \\(http://127.0.0.1:${ports[1]}\\)`), "stderr");
+  await succeed(["post", "three"], env);
+  const { status, stdout } = await tail.ended;
+  t.equal(status, 0);
+  t.match(stdout, /one .*\n.*two .*\n.*three .*\n$/);
 });
 
 void test("a reader that goes away ends a tail quietly", async (t) => {

@@ -2,7 +2,7 @@
 
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 
@@ -11,6 +11,7 @@ import { type RawData, WebSocket, WebSocketServer } from "ws";
 
 import { seededRandom } from "../../clients/cli/replay/random.ts";
 import { decode, subprotocols } from "../../protocol/codec.ts";
+import { freePort } from "../free-port.ts";
 import { startBroker } from "./broker.ts";
 import { Running, whalesong } from "./whalesong.ts";
 
@@ -117,26 +118,28 @@ void test("what is lost on the way is found missing, and the replay fails", asyn
   t.equal(report.deliveries, report.expectedDeliveries - 1);
 });
 
-void test("a broker killed in the middle and started again costs no delivery", async (t) => {
+void test("a broker killed in the middle and started again at another address costs no delivery", async (t) => {
   const folder = t.testdir({ data: {} });
   const file = join(folder, "some.txt");
   writeFileSync(file, makeInteractions(400, 30, 3).text);
-  const port = await freePort();
-  const serve = async (): Promise<Running> => {
+  const ports = [await freePort(), await freePort()] as const;
+  const serve = async (port: number): Promise<Running> => {
     const flags = ["--port", String(port), "--data", join(folder, "data"), "--cursor-every", "200ms"];
     const broker = new Running(["serve", ...flags, "--log-level", "silent"]);
     t.teardown(() => broker.process.kill("SIGKILL"));
     await broker.says(/listens on/);
     return broker;
   };
-  const first = await serve();
+  const first = await serve(ports[0]);
   // A line each second, at 100 times real time: four seconds of publishing, killed as it begins.
   const args = ["replay", file, "--subscribers", "20", "--speed", "100", "--json"];
-  const replaying = new Running(args, { WHALESONG_URL: `ws://127.0.0.1:${port}` });
+  const replaying = new Running(args, {
+    WHALESONG_URL: ports.map((port) => `ws://127.0.0.1:${port}`).join(),
+  });
   await replaying.says(/publishing/, "stderr");
   first.process.kill("SIGKILL");
   await first.ended;
-  const second = await serve();
+  const second = await serve(ports[1]);
   const { status, stdout, stderr } = await replaying.ended;
   second.process.kill("SIGTERM");
   await second.ended;
@@ -158,15 +161,6 @@ void test("Ctrl-C ends a replay with status 130 and no report", async (t) => {
   t.equal(stdout, "");
   t.notMatch(stderr, /whalesong:|Error/);
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 void test("a token without the scope backend is refused, and ends the replay", async (t) => {
   const secret = "a secret of thirty-two characters";
