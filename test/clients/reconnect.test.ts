@@ -1,9 +1,11 @@
 import tap from "tap";
 
 import { backoffMs } from "../../clients/core/backoff.ts";
+import { connectOn } from "../../clients/core/client.ts";
 import type { Disconnect } from "../../clients/node/index.ts";
+import { nodePlatform } from "../../clients/node/platform.ts";
 import { post } from "./scripted-broker.ts";
-import { nextCursors, nextEvent, startSession } from "./session.ts";
+import { nextCursors, nextEvent, startBroker, startSession } from "./session.ts";
 
 await tap.test("the back-off is uniform below a ceiling that doubles up to its maximum", async (t) => {
   const options = { initialMs: 100, maxMs: 10_000 };
@@ -58,6 +60,34 @@ await tap.test(
     t.same(await nextCursors(home, 2), ["e1-7", "e1-8"], "the buffered one, then what is new, no repeats");
     t.equal((await nextEvent(tag)).cursor, "e1-6");
     t.equal((await nextEvent(unanswered)).cursor, "e1-1");
+  },
+);
+
+await tap.test(
+  "the back-off grows while sessions do not last, and begins anew after one that did",
+  async (t) => {
+    let nowMs = 1_000_000;
+    const broker = await startBroker(t);
+    const connecting = connectOn({ ...nodePlatform, now: () => nowMs }, broker.url, {
+      reconnect: { initialMs: 2, maxMs: 100 },
+      random: () => 0.5,
+    });
+    let peer = await broker.peer();
+    await peer.welcome();
+    const me = await connecting;
+    t.teardown(() => me.close());
+    const waits: number[] = [];
+    for (const lastedMs of [0, 0, 0, 4_999, 5_000, 0]) {
+      nowMs += lastedMs;
+      const lost = new Promise<Disconnect>((resolve) => me.on("disconnect", resolve));
+      const back = new Promise((resolve) => me.on("connect", resolve));
+      peer.ws.terminate();
+      waits.push((await lost).retryInMs);
+      peer = await broker.peer();
+      await peer.welcome();
+      await back;
+    }
+    t.same(waits, [1, 2, 4, 8, 1, 2]);
   },
 );
 

@@ -218,6 +218,17 @@ await tap.test("a URL that leads to no broker is passed over; when all do, that 
   await t.rejects(connect(wrong, { ...inOrder }), { name: "ConnectionError", code: "refused" });
 });
 
+await tap.test(
+  "a URL that led to no broker once is not held against it when it answers otherwise",
+  async (t) => {
+    const first = [404, 503, 404];
+    const second = [503, 404];
+    const urls = [await noBroker(t, () => first.shift()), await noBroker(t, () => second.shift())];
+    await t.rejects(connect(urls, { ...inOrder }), { code: "refused", message: /HTTP 404/ });
+    t.same([first, second], [[], []], "all were asked for before it was the end");
+  },
+);
+
 await tap.test("credentials that one node refuses are not tried at the others", async (t) => {
   const [a, b] = await startNodes(t);
   const rejected = t.rejects(connect([a.url, b.url], { ...inOrder }), { code: "unauthenticated" });
@@ -248,8 +259,8 @@ async function startAtFirst(
   return { me, peer, nodes };
 }
 
-async function noBroker(t: Test): Promise<string> {
-  const server = createServer((_request, response) => response.writeHead(404).end());
+async function noBroker(t: Test, status: () => number | undefined = () => 404): Promise<string> {
+  const server = createServer((_request, response) => response.writeHead(status() ?? 404).end());
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   t.teardown(() => server.close());

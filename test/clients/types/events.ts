@@ -81,7 +81,8 @@ export async function session(): Promise<void> {
     signal: stop.signal,
     reconnect: { initialMs: 5 },
   });
-  const remove = me.on("disconnect", ({ error, retryInMs }) => {
+  const remove = me.on("disconnect", ({ error, retryInMs, nextUrl }) => {
+    same<typeof nextUrl, typeof me.url>(true);
     same<typeof error, Error>(true);
     same<typeof retryInMs, number>(true);
   });
