@@ -33,7 +33,7 @@ export class Broker {
       await service.start();
     } catch (error) {
       await service?.drain(0);
-      await core.state.close();
+      await core.close();
       throw error;
     }
     core.start();
@@ -80,13 +80,12 @@ export class Broker {
   }
 
   async #stop(drainMs: number): Promise<void> {
-    const { log, cursors, state, logger } = this.#core;
+    const { log, logger } = this.#core;
     this.#core.stop();
     await this.#service.drain(drainMs);
     await log.close();
     await this.#service.close();
-    await cursors.close();
-    await state.close();
+    await this.#core.close();
     logger.info("stopped");
   }
 }

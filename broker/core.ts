@@ -1,8 +1,11 @@
 /* Core: the one writer of a broker. The folder, the state, the log, and all that is one for the whole broker: cursors,
  * users' rates, retention, how full the store is. Knows no client. */
 
+import { Cluster } from "./cluster/cluster.ts";
+import { ClusterLog } from "./cluster/log.ts";
 import { Fullness } from "./log/fullness.ts";
 import { LocalLog } from "./log/local.ts";
+import type { Log } from "./log/log.ts";
 import { Retention } from "./log/retention.ts";
 import type { Logger } from "./logger.ts";
 import type { BrokerOptions } from "./options.ts";
@@ -22,11 +25,18 @@ export interface Audience {
   readonly heard: Offset;
 }
 
+/** Called every second or so: a log looks after what waits. */
+interface Probed {
+  probe(): Promise<void>;
+}
+
 export class Core {
   readonly options: BrokerOptions;
   readonly logger: Logger;
   readonly state: State;
-  readonly log: LocalLog;
+  readonly log: Log & Probed;
+  /** As a node of a cluster: its log again, and all else of it. */
+  readonly cluster: { readonly log: ClusterLog; readonly node: Cluster } | undefined;
   readonly cursors: CursorKeeper;
   readonly rates: Rates;
   readonly intake: LocalIntake;
@@ -35,18 +45,21 @@ export class Core {
   readonly #periodic: Periodic;
   #readiness: string | undefined = "the broker is starting";
 
-  /** @throws FolderError */
+  /** As a node of a cluster that it has not entered yet, it waits for NATS. @throws FolderError, OptionsError */
   static async open(options: BrokerOptions, logger: Logger, audience: () => Audience): Promise<Core> {
-    return new Core(
-      await State.open(options.data, { isDurable: options.sync === "always" }),
-      { options, logger },
-      audience,
-    );
+    const node = options.nats === undefined ? undefined : await Cluster.open(options, logger);
+    try {
+      const state = await State.open(options.data, { isDurable: options.sync === "always" });
+      return new Core(state, { options, logger, node }, audience);
+    } catch (error) {
+      await node?.close();
+      throw error;
+    }
   }
 
   private constructor(
     state: State,
-    { options, logger }: { options: BrokerOptions; logger: Logger },
+    { options, logger, node }: { options: BrokerOptions; logger: Logger; node: Cluster | undefined },
     audience: () => Audience,
   ) {
     const { maxStoreBytes, minFreeBytes } = options;
@@ -62,13 +75,22 @@ export class Core {
         else logger.warn({ reason }, "writes are refused");
       },
     });
-    this.log = new LocalLog(state, {
-      listener: (entries, durable) => audience().publish(entries, durable),
-      isDurable: options.sync === "always",
+    const logOptions = {
+      listener: (entries: Entry[], durable: Offset) => audience().publish(entries, durable),
       fullness: () => this.#fullness.reason,
       isBehind: () => audience().isBehind,
-      onFailure: (error) => logger.error({ err: error }, "commit failed"),
-    });
+    };
+    if (node === undefined) {
+      this.log = new LocalLog(state, {
+        ...logOptions,
+        isDurable: options.sync === "always",
+        onFailure: (error) => logger.error({ err: error }, "commit failed"),
+      });
+    } else {
+      const clusterLog = new ClusterLog(state, { ...logOptions, logger });
+      this.log = clusterLog;
+      this.cluster = { log: clusterLog, node };
+    }
     this.cursors = new CursorKeeper(state, (error) =>
       logger.error({ err: error }, "cursors could not be written"),
     );
@@ -93,10 +115,11 @@ export class Core {
   /** Begins to serve. */
   start(): void {
     this.#readiness = undefined;
+    this.cluster?.node.start(this.cluster.log);
     this.#periodic.every(checkMs, async () => {
       await this.#fullness.check();
       await this.log.probe();
-      await this.#retention.run();
+      if (this.cluster === undefined) await this.#retention.run();
     });
   }
 
@@ -110,5 +133,12 @@ export class Core {
     this.#readiness = "the broker is stopping";
     this.#periodic.stop();
     this.#retention.stop();
+  }
+
+  /** Lets go, once the log is closed: writes the cursors, releases the folder. */
+  async close(): Promise<void> {
+    await this.cursors.close();
+    await this.cluster?.node.close();
+    await this.state.close();
   }
 }

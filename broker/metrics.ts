@@ -9,6 +9,7 @@
 import { type Aggregator, Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
 
 import type { ErrorCode } from "../protocol/index.ts";
+import type { ClusterLog } from "./cluster/log.ts";
 import type { Log } from "./log/log.ts";
 import type { Sessions } from "./sessions/index.ts";
 import type { State } from "./state/index.ts";
@@ -17,6 +18,8 @@ import type { Streams } from "./streams/index.ts";
 export interface CoreSources {
   state: Pick<State, "size" | "meta">;
   log: Pick<Log, "pending" | "durable">;
+  /** Of a node of a cluster. */
+  cluster?: { readonly log: Pick<ClusterLog, "standing" | "isHalted" | "refusal"> } | undefined;
 }
 
 export interface FrontSources {
@@ -52,8 +55,9 @@ export interface Metrics extends FrontMetrics {
 export function createMetrics(sources: Partial<CoreSources & FrontSources>): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const { state, log, streams, sessions } = sources;
+  const { state, log, cluster, streams, sessions } = sources;
   if (state !== undefined && log !== undefined) addCore(registry, { state, log });
+  if (cluster !== undefined) addCluster(registry, cluster.log);
   if (streams !== undefined && sessions !== undefined) addFront(registry, { streams, sessions });
   const registers = [registry];
   const refusals = new Counter({
@@ -115,6 +119,36 @@ function addCore(registry: Registry, { state, log }: CoreSources): void {
     ["whalesong_log_pending", "Commands that wait to be applied.", () => log.pending],
   ]);
   addStoreGauges(registry, state);
+}
+
+function addCluster(registry: Registry, log: Pick<ClusterLog, "standing" | "isHalted" | "refusal">): void {
+  addGauges(registry, [
+    [
+      "whalesong_cluster_log_applied_sequence",
+      "The sequence of the cluster's log up to which this node has applied it.",
+      () => log.standing.seq,
+    ],
+    [
+      "whalesong_cluster_log_last_sequence",
+      "The last sequence of the cluster's log, as this node saw it a moment ago.",
+      () => log.standing.lastSeq,
+    ],
+    [
+      "whalesong_cluster_log_first_sequence",
+      "The oldest sequence that the cluster's log keeps.",
+      () => log.standing.firstSeq,
+    ],
+    [
+      "whalesong_cluster_taking_commands",
+      "1 while this node takes commands: it reaches the log and is at its head.",
+      () => (log.refusal === undefined ? 1 : 0),
+    ],
+    [
+      "whalesong_cluster_halted",
+      "1 when this node applies the log no more until someone does something: the log is another, or of a newer format.",
+      () => (log.isHalted ? 1 : 0),
+    ],
+  ]);
 }
 
 function addFront(registry: Registry, { streams, sessions }: FrontSources): void {

@@ -65,6 +65,28 @@ export interface BrokerOptions {
   corsOrigins: string[];
   /** Whether WebSocket clients that ask for compression (permessage-deflate) get it. */
   compress: boolean;
+  /** NATS servers (`nats://host:4222`), any of one NATS; the broker is then a node of a cluster. Undefined: it stands alone. */
+  nats: string[] | undefined;
+  /** A file with NATS credentials (JWT and seed), as `nsc` makes them. */
+  natsCreds: string | undefined;
+  /** A token for NATS. */
+  natsToken: string | undefined;
+  /** Files in PEM: who signs the certificates of NATS, this node's own, and its key. */
+  natsTlsCa: string | undefined;
+  natsTlsCert: string | undefined;
+  natsTlsKey: string | undefined;
+  /** What all that the cluster has in NATS begins with: the same on all of its nodes. */
+  cluster: string;
+  /** How many NATS servers keep a copy of the cluster's log and snapshots. Said when the cluster is made. */
+  clusterReplicas: number;
+  /** Messages of the cluster's log older than this go, in ms. By default the log is kept as far back as the snapshots need. */
+  clusterRetainAgeMs: number | undefined;
+  /** Bytes of the cluster's log past which its oldest messages go. */
+  clusterRetainBytes: number | undefined;
+  /** A snapshot is due after this long, in ms, if anything was applied since the last, */
+  snapshotEveryMs: number;
+  /** and after so many commands. */
+  snapshotCommands: number;
 }
 
 export const defaults: BrokerOptions = {
@@ -94,6 +116,18 @@ export const defaults: BrokerOptions = {
   drainMs: 5_000,
   corsOrigins: [],
   compress: false,
+  nats: undefined,
+  natsCreds: undefined,
+  natsToken: undefined,
+  natsTlsCa: undefined,
+  natsTlsCert: undefined,
+  natsTlsKey: undefined,
+  cluster: "whalesong",
+  clusterReplicas: 1,
+  clusterRetainAgeMs: undefined,
+  clusterRetainBytes: undefined,
+  snapshotEveryMs: 3_600_000,
+  snapshotCommands: 1_000_000,
 };
 
 /** An option that cannot be used; the message names it and the mend. */
@@ -118,6 +152,11 @@ const ranges: Partial<Record<keyof BrokerOptions, [least: number, most: number]>
   pingMs: [1_000, day],
   cursorMs: [10, day],
   drainMs: [0, 3_600_000],
+  clusterReplicas: [1, 5],
+  clusterRetainAgeMs: [60_000, Number.MAX_SAFE_INTEGER],
+  clusterRetainBytes: [1_048_576, Number.MAX_SAFE_INTEGER],
+  snapshotEveryMs: [1_000, 365 * day],
+  snapshotCommands: [1, Number.MAX_SAFE_INTEGER],
 };
 
 /** Completes and checks options. @throws OptionsError */
@@ -144,6 +183,16 @@ export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
   }
   if (options.authSecret !== undefined && options.jwks !== undefined) {
     throw new OptionsError("authSecret, jwks: tokens are checked by one or the other, not both");
+  }
+  if (!/^[a-z][a-z0-9_-]{0,31}$/.test(options.cluster)) {
+    throw new OptionsError(
+      `cluster: up to 32 of a-z, 0-9, _ and -, the first a letter; got ${JSON.stringify(options.cluster)}`,
+    );
+  }
+  if (options.nats !== undefined && options.sync === "periodic") {
+    throw new OptionsError(
+      "sync: in a cluster an answer waits for NATS, not for this disk: leave out --sync periodic",
+    );
   }
   if (isOpenMode(options) && !isLoopback(options.host)) {
     throw new OptionsError(
@@ -277,6 +326,33 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
     "compress what is sent to WebSocket clients that ask for it",
     parseYesNo,
   ],
+  [
+    "nats",
+    "--nats <urls>",
+    "be a node of a cluster over these NATS servers, by commas, like nats://10.0.0.1:4222",
+    (text) => text.split(","),
+  ],
+  ["natsCreds", "--nats-creds <file>", "credentials for NATS"],
+  ["natsToken", "--nats-token <token>", "token for NATS"],
+  ["natsTlsCa", "--nats-tls-ca <file>", "who signs the certificates of NATS, in PEM"],
+  ["natsTlsCert", "--nats-tls-cert <file>", "this node's certificate for NATS, in PEM"],
+  ["natsTlsKey", "--nats-tls-key <file>", "its key, in PEM"],
+  ["cluster", "--cluster <name>", "the cluster's name in NATS: what its subjects begin with"],
+  [
+    "clusterReplicas",
+    "--cluster-replicas <number>",
+    "NATS servers that keep the log, when it is made",
+    parseCount,
+  ],
+  [
+    "clusterRetainAgeMs",
+    "--cluster-retain-age <duration>",
+    "remove messages of the log older than this (default: what two snapshots cover)",
+    parseDuration,
+  ],
+  ["clusterRetainBytes", "--cluster-retain-bytes <size>", "keep so much of the log at most", parseBytes],
+  ["snapshotEveryMs", "--snapshot-every <duration>", "upload a snapshot so often", parseDuration],
+  ["snapshotCommands", "--snapshot-commands <number>", "and after so many commands", parseCount],
 ];
 
 /** Adds the flags of `serve`, each with its variable `WHALESONG_…`, and `--config`. */

@@ -97,9 +97,9 @@ await tap.test("lmdb, ws, msgpackr and nats stay where they belong", async (t) =
   for (const file of importersOf("msgpackr"))
     t.match(
       file,
-      /^(protocol\/codec\.ts|broker\/(state\/|workers\/channel\.ts))/,
+      /^(protocol\/codec\.ts|broker\/(state\/|workers\/channel\.ts|cluster\/(batch|gossip)\.ts))/,
       `${file} may import msgpackr`,
     );
-  for (const file of importersOf("nats")) t.match(file, /^broker\/(log|relay)\//, `${file} may import nats`);
+  for (const file of importersOf("nats")) t.match(file, /^broker\/cluster\//, `${file} may import nats`);
   t.ok(importersOf("lmdb").length > 0 && importersOf("ws").length > 0 && importersOf("msgpackr").length > 0);
 });

@@ -24,6 +24,7 @@ import {
   isForWantOfRoom,
 } from "../state/index.ts";
 import type { EntryListener, Log } from "./log.ts";
+import { weightOf } from "./weight.ts";
 
 /** Commands in one transaction: few enough to keep the event loop free (about 10 ms), many enough to share one fsync. */
 const maxBatch = 512;
@@ -31,8 +32,6 @@ const maxBatch = 512;
 const maxPending = 200_000;
 /** What they may hold together, in bytes, about. */
 const maxPendingBytes = 268_435_456;
-/** A command and its promise besides the text and data it carries, in bytes, about. */
-const commandBytes = 512;
 /** How soon to look again while those who hear of entries are behind, in ms. */
 const behindMs = 1;
 /** Batches committed and not yet flushed. */
@@ -113,7 +112,7 @@ export class LocalLog implements Log {
     const full = command.op === "delete" || command.op === "trim" ? undefined : this.#options.fullness?.();
     if (full !== undefined) return Promise.reject(new WhalesongError("storage_full", full));
     return new Promise((resolve, reject) => {
-      const bytes = bytesOf(command);
+      const bytes = weightOf(command);
       this.#pendingBytes += bytes;
       this.#queue.push({ command, bytes, resolve, reject });
       this.#startBatchIfFree();
@@ -281,19 +280,4 @@ function nothing(): Waiting {
 function faultOf(cause: unknown): WhalesongError {
   const message = "a fault of the broker, which is logged there; nothing was changed";
   return new WhalesongError("internal", message, {}, { cause });
-}
-
-/** What a command that waits holds, in bytes, about: characters are counted as two. */
-function bytesOf(command: Command): number {
-  if (command.op !== "post") return commandBytes;
-  const bytes = commandBytes + 2 * command.text.length;
-  return command.data === undefined ? bytes : bytes + bytesWithin(command.data);
-}
-
-function bytesWithin(value: unknown): number {
-  if (typeof value === "string") return 16 + 2 * value.length;
-  if (typeof value !== "object" || value === null) return 8;
-  let bytes = 32;
-  for (const inner of Object.values(value)) bytes += 16 + bytesWithin(inner);
-  return bytes;
 }

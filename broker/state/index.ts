@@ -16,7 +16,9 @@ export {
 } from "./entries.ts";
 export { isForWantOfRoom, type StoreSize } from "./environment.ts";
 export { FolderError, type FolderReport, inspectDataFolder } from "./folder.ts";
+export { type StoreReport, inspectStore } from "./inspect.ts";
 export type { FollowList } from "./follows.ts";
+export type { ClusterMark, WriterMark } from "./meta.ts";
 export { publishKeyLifeMs } from "./publish-keys.ts";
 export { RecentMap } from "./recent-map.ts";
 export { State } from "./state.ts";

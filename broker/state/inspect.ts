@@ -3,7 +3,7 @@
 import { open } from "lmdb";
 
 import { FolderError } from "./folder.ts";
-import { type Meta, formatVersion, readApplied, readMeta } from "./meta.ts";
+import { type ClusterMark, type Meta, formatVersion, readApplied, readMeta } from "./meta.ts";
 import { checkStoreFile } from "./store-file.ts";
 
 export interface StoreReport {
@@ -15,6 +15,8 @@ export interface StoreReport {
   /** Offsets of the oldest entry gone and of the newest. */
   floor: number;
   head: number;
+  /** Of a node of a cluster: how far it has applied the cluster's log. */
+  cluster: ClusterMark | undefined;
 }
 
 /** What the store in the folder `path` says of itself; undefined when there is none yet, or it was never written to. Opens it
@@ -52,6 +54,7 @@ async function readReport(path: string): Promise<StoreReport | undefined> {
       epoch,
       floor: meta.floor,
       head: readApplied(table),
+      cluster: meta.cluster,
     };
   } finally {
     await root.close();

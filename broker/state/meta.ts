@@ -23,6 +23,27 @@ export interface Meta {
   nextUser: UserNo;
   /** The newest command's time, in ms since the Unix epoch. Times never run backwards. */
   lastAt: number;
+  /** Of a node of a cluster: how far it has applied the cluster's log. */
+  cluster?: ClusterMark;
+}
+
+/** A place in a cluster's log. Moves in one transaction with what was applied up to it. */
+export interface ClusterMark {
+  /** When the log's stream was created, as NATS tells it: which log it is. */
+  created: string;
+  /** The sequence of the last message applied; 0 before the first. */
+  seq: number;
+  /** When NATS stored that message, in ns since the Unix epoch to a double's precision: which message it was. */
+  time: number;
+  /** How far each writer has come (cluster/writers.ts). */
+  writers: Readonly<Record<string, WriterMark>>;
+}
+
+/** The last batch of one writer that counted, and its sequence in the log. */
+export interface WriterMark {
+  generation: number;
+  number: number;
+  seq: number;
 }
 
 const stateKey = Buffer.from("state");

@@ -21,7 +21,15 @@ import { type Entry, decodeEntry, encodeEntry } from "./entries.ts";
 import { FolderError, type FolderLock, lockFolder } from "./folder.ts";
 import { Follows } from "./follows.ts";
 import { inspectStore } from "./inspect.ts";
-import { type Meta, formatVersion, readApplied, readMeta, writeApplied, writeMeta } from "./meta.ts";
+import {
+  type ClusterMark,
+  type Meta,
+  formatVersion,
+  readApplied,
+  readMeta,
+  writeApplied,
+  writeMeta,
+} from "./meta.ts";
 import { Positions } from "./positions.ts";
 import { PublishKeys } from "./publish-keys.ts";
 import { RecentMap } from "./recent-map.ts";
@@ -156,11 +164,12 @@ export class State {
     return this.#environment.readers();
   }
 
-  /** Applies `commands` in one transaction. Calls take effect in their order. */
-  commit(commands: Stamped[]): Commit {
+  /** Applies `commands` in one transaction, which in a cluster moves the place in its log, too. Calls take effect in their order. */
+  commit(commands: Stamped[], cluster?: ClusterMark): Commit {
     const { committed, flushed } = this.#environment.transact(() => {
       this.#reload(); // from within the transaction: what an undone one left in memory is not believed
       this.#meta = { ...this.#meta, lastAt: commands.at(-1)?.at ?? this.#meta.lastAt };
+      if (cluster !== undefined) this.#meta = { ...this.#meta, cluster };
       this.publishKeys.begin();
       const outcomes = commands.map((command) => apply(this, ++this.#head, command));
       this.publishKeys.end();
@@ -184,6 +193,12 @@ export class State {
       },
     );
     return { outcomes, flushed };
+  }
+
+  /** Notes that the store is that of a node of a cluster, at this place in its log. Settles once it is on disk. */
+  async enterCluster(cluster: ClusterMark): Promise<void> {
+    this.#meta = { ...this.#meta, cluster };
+    await writeMetaAlone(this.#environment, this.#meta);
   }
 
   #reload(): void {
