@@ -72,6 +72,11 @@ async function until(isSo: () => boolean): Promise<void> {
 
 const post = (user: string, text: string): Command => ({ op: "post", user, text, mentions: [], tags: [] });
 
+/** A batch of one command, as a writer with that clock sends it. */
+function batchAt(number: number, time: number): Uint8Array {
+  return pack([batchFormat, "w", 1, number, [{ op: "user", user: `u${number}`, at: time }]]);
+}
+
 await natsTest(
   tap,
   "all nodes apply all commands in one order, and each answers its own",
@@ -108,11 +113,9 @@ await natsTest(
   async (t) => {
     const { node, publishRaw } = await ground(t);
     const a = await node();
-    const at = (number: number, time: number) =>
-      pack([batchFormat, "w", 1, number, [{ op: "user", user: `u${number}`, at: time }]]);
-    await publishRaw(at(1, 5_000));
-    await publishRaw(at(2, 3_000));
-    await publishRaw(at(3, 6_000));
+    await publishRaw(batchAt(1, 5_000));
+    await publishRaw(batchAt(2, 3_000));
+    await publishRaw(batchAt(3, 6_000));
     await a.reach(3);
     t.same(
       a.heard.map((entry) => entry.at),
