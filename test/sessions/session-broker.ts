@@ -41,6 +41,10 @@ export interface SessionBrokerOptions {
   /** When everyone's credentials expire, in ms since the Unix epoch. @default never */
   expiresAt?: number;
   connectionRate?: { perSecond: number; burst: number };
+  /** Who decides who a client is. @default they say so themselves */
+  authenticator?: Authenticator;
+  /** Whether clients that ask for compression get it. @default false */
+  compress?: boolean;
 }
 
 export class SessionBroker {
@@ -53,6 +57,8 @@ export class SessionBroker {
   readonly faults: unknown[] = [];
   /** How often an outbox was dropped. */
   fallBacks = 0;
+  /** Messages that were compressed. */
+  compressed = 0;
   readonly #server: Server;
   readonly #webSockets: WebSocketTransport;
   #isStopped = false;
@@ -96,7 +102,8 @@ export class SessionBroker {
       cursors: this.cursors,
       intake: new LocalIntake(this.log, new Rates(unlimited, now)),
     });
-    const authenticator = new NameAuthenticator(options.scopes ?? scopes, options.expiresAt);
+    const authenticator =
+      options.authenticator ?? new NameAuthenticator(options.scopes ?? scopes, options.expiresAt);
     this.sessions = new Sessions({
       state,
       streams: this.streams,
@@ -121,6 +128,7 @@ export class SessionBroker {
       sessions: this.sessions,
       authenticator,
       corsOrigins: [],
+      compression: options.compress === true ? { onCompressed: () => void this.compressed++ } : undefined,
       onFault,
     });
   }

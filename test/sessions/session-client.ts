@@ -17,6 +17,8 @@ export type Message = Record<string, unknown>;
 
 export interface SessionClientOptions {
   user?: string;
+  /** Said in `hello`, beside `user`. */
+  token?: string;
   device?: string;
   /** @default "json" */
   codec?: CodecName;
@@ -56,8 +58,8 @@ export class SessionClient {
       client.socket.once("open", () => resolve());
       client.socket.once("error", reject);
     });
-    const { user, device } = options;
-    if (user !== undefined) await client.request("hello", device === undefined ? { user } : { user, device });
+    const { codec: _, ...credentials } = options;
+    if (options.user !== undefined) await client.request("hello", credentials);
     return client;
   }
 

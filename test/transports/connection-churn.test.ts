@@ -12,12 +12,13 @@ import tap, { type Test } from "tap";
 
 import { Outbox } from "../../broker/sessions/outbox.ts";
 import { Session } from "../../broker/sessions/session.ts";
+import { TokenAuthenticator } from "../../broker/sessions/token-authenticator.ts";
 import { Subscription } from "../../broker/streams/index.ts";
-import { limits } from "../../protocol/index.ts";
-import { SessionBroker } from "../sessions/session-broker.ts";
-import { SessionClient } from "../sessions/session-client.ts";
+import { SessionBroker, type SessionBrokerOptions } from "../sessions/session-broker.ts";
+import type { SessionClient } from "../sessions/session-client.ts";
 import { EventReader } from "./event-reader.ts";
-import { call, startServer } from "./server.ts";
+import { call, secret, startServer } from "./server.ts";
+import { prepare, turn, visit, wayOf } from "./visits.ts";
 
 const rounds = 3;
 const clientsInRound = 80;
@@ -28,24 +29,20 @@ const mostLooks = 20;
 
 type Class = new (...of: never[]) => object;
 
-/** How a client goes. The broker ends the last three: with a ping, or for what was sent. */
-const ways = [
-  "close frame",
-  "connection cut",
-  "reset",
-  "end without a close frame",
-  "cut with requests in flight",
-  "cut before hello",
-  "half-open",
-  "hello refused",
-  "frames that are none",
-] as const;
-type Way = (typeof ways)[number];
+const day = 86_400_000;
 
-await tap.test("WebSocket clients that come and go leave no object behind", async (t) => {
-  const broker = await SessionBroker.for(t, { expiresAt: Date.now() + 86_400_000 });
+for (const [how, options] of [
+  ["", { expiresAt: Date.now() + day }],
+  [", compressed", { compress: true }],
+  [", with tokens", { authenticator: await TokenAuthenticator.create({ secret }) }],
+] as const)
+  await tap.test(`WebSocket clients that come and go leave no object behind${how}`, (t) => churn(t, options));
+
+async function churn(t: Test, options: SessionBrokerOptions): Promise<void> {
+  const broker = await SessionBroker.for(t, options);
   const users = Array.from({ length: 20 }, (_, i) => `u${i}`);
-  const { thread } = await prepare(broker, users);
+  const hasToken = options.authenticator !== undefined;
+  const thread = await prepare(broker, users, hasToken);
   const sockets = count(Socket);
   let interestBytes: number | undefined;
 
@@ -53,7 +50,8 @@ await tap.test("WebSocket clients that come and go leave no object behind", asyn
     const halfOpen: SessionClient[] = [];
     await Promise.all(
       Array.from({ length: clientsInRound }, async (_, i) => {
-        const client = await visit(broker, { user: users[i % users.length]!, thread, way: wayOf(i) });
+        const user = users[i % users.length]!;
+        const client = await visit(broker, { user, thread, way: wayOf(i), hasToken });
         if (wayOf(i) === "half-open") halfOpen.push(client);
         else await client.closed;
       }),
@@ -76,8 +74,9 @@ await tap.test("WebSocket clients that come and go leave no object behind", asyn
   }
   await leftBehind(t, { Session, Subscription, Outbox });
   t.ok(await settles(() => count(Socket) <= sockets), "no socket, at either end");
+  t.equal(broker.compressed > 0, options.compress === true, "compressed if it was to be");
   t.same(broker.faults, []);
-});
+}
 
 await tap.test("readers of /v1/stream that come and go leave no object behind", async (t) => {
   const { url, streams, sessions } = await startServer(t);
@@ -94,83 +93,6 @@ await tap.test("readers of /v1/stream that come and go leave no object behind", 
   t.equal(streams.stats.subscriptions, 0);
   await leftBehind(t, { Session, Subscription, Outbox, ServerResponse });
 });
-
-/** Users who follow each other, and a thread. */
-async function prepare(broker: SessionBroker, users: string[]): Promise<{ thread: string }> {
-  for (const user of users) {
-    const client = await broker.connect(user);
-    await client.request("post", { text: "hello" });
-    await client.close();
-  }
-  for (const [i, user] of users.entries()) {
-    const client = await broker.connect(user);
-    for (let next = 1; next <= 5; next++)
-      await client.request("follow", { user: users[(i + next) % users.length]! });
-    await client.close();
-  }
-  const client = await broker.connect(users[0]!);
-  const { id } = await client.request("post", { text: "a thread" });
-  await client.close();
-  return { thread: `thread:${String(id)}` };
-}
-
-function wayOf(number: number): Way {
-  return ways[number % ways.length]!;
-}
-
-/** Comes, reads and writes a little, and goes or makes the broker end it. */
-async function visit(
-  broker: SessionBroker,
-  { user, thread, way }: { user: string; thread: string; way: Way },
-): Promise<SessionClient> {
-  if (way === "cut before hello" || way === "hello refused" || way === "frames that are none") {
-    const client = await SessionClient.open(broker.url);
-    await leave(client, way);
-    return client;
-  }
-  const client = await broker.connect(user, { codec: user.length % 2 === 0 ? "json" : "msgpack" });
-  await client.subscribeLive("home", { from: "live" });
-  for (const stream of ["home", "mentions", "tag:node", "user:u0", thread]) await client.subscribe(stream);
-  await client.request("post", { text: "hello @u1 #node" });
-  await client.unsubscribe(await client.subscribe("user:u1"));
-  await leave(client, way);
-  return client;
-}
-
-async function leave(client: SessionClient, way: Way): Promise<void> {
-  const { _socket: socket } = client.socket as unknown as { _socket: Socket };
-  switch (way) {
-    case "close frame":
-      client.socket.close(1000);
-      break;
-    case "connection cut":
-    case "cut before hello":
-      client.terminate();
-      break;
-    case "reset":
-      socket.resetAndDestroy();
-      break;
-    case "end without a close frame":
-      socket.end();
-      break;
-    case "cut with requests in flight":
-      for (let id = 1_000; id < 1_005; id++)
-        client.send({ id, op: "subscribe", stream: "firehose", from: "earliest" });
-      client.send({ id: 1_005, op: "auth", token: "none" });
-      await turn();
-      client.terminate();
-      break;
-    case "half-open":
-      socket.pause();
-      break;
-    case "hello refused":
-      client.send({ id: 1, op: "hello" });
-      break;
-    case "frames that are none":
-      for (let i = 0; i < limits.badFrames; i++) client.sendRaw("{");
-      break;
-  }
-}
 
 /** Asserts that nothing of these classes is alive. */
 async function leftBehind(t: Test, classes: Record<string, Class>): Promise<void> {
@@ -191,8 +113,4 @@ async function settles(isSo: () => boolean): Promise<boolean> {
     await turn();
   }
   return false;
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
