@@ -5,7 +5,10 @@
  *
  * Each source enters with a bound that costs nothing (the reader's cursor, or the author's last offset). Only what comes
  * to the top is looked up in LMDB. So a page back from the head of a home that follows ten thousand reads a few dozen
- * keys, and sources with nothing new are never read at all. */
+ * keys, and sources with nothing new are never read at all.
+ *
+ * Of tens of thousands of sources the heap alone takes longer to build than the event loop may be held: an ascending merge
+ * builds it within its budget, too. */
 
 import {
   type FollowList,
@@ -18,6 +21,8 @@ import {
 
 /** Offsets fetched from a source at a time, ascending. */
 const chunk = 4;
+/** Sources put in order for what one look-up costs. */
+const sourcesPerLookup = 8;
 
 export interface Source {
   /** A topic, or what this user authors. */
@@ -68,6 +73,10 @@ export class MergeAfter {
 
   /** The next offset; undefined at the end, or `paused` once `budget.lookups` are spent. An offset in two sources comes twice. */
   next(budget: { lookups: number }): Offset | "paused" | undefined {
+    if (!this.#heap.isBuilt) {
+      budget.lookups -= Math.ceil(this.#heap.build(budget.lookups * sourcesPerLookup) / sourcesPerLookup);
+      if (!this.#heap.isBuilt) return "paused";
+    }
     for (;;) {
       const source = this.#heap.top();
       if (source === undefined) return undefined;
@@ -105,6 +114,7 @@ export class MergeBefore {
     this.#sources = sources;
     this.#known = new Uint8Array(sources.length);
     this.#heap = new Heap(sources, -1, (a, b) => a > b);
+    this.#heap.build(Infinity);
   }
 
   next(): Offset | undefined {
@@ -129,24 +139,43 @@ export class MergeBefore {
   }
 }
 
-/** A binary heap of sources by a number each. */
+/** A binary heap of sources by a number each. It is to be built, as far as one likes at a time, before it is used. */
 class Heap {
+  readonly #given: Source[];
+  readonly #first: number;
   readonly #keys: Float64Array;
   readonly #sources: Uint32Array;
   readonly #isBefore: (a: number, b: number) => boolean;
   #length: number;
+  /** Places from here on are filled, and in order among themselves. */
+  #built: number;
 
   /** A source's first key is its bound plus `first`. */
   constructor(sources: Source[], first: number, isBefore: (a: number, b: number) => boolean) {
+    this.#given = sources;
+    this.#first = first;
     this.#length = sources.length;
     this.#keys = new Float64Array(this.#length);
     this.#sources = new Uint32Array(this.#length);
     this.#isBefore = isBefore;
-    for (let i = 0; i < this.#length; i++) {
-      this.#keys[i] = sources[i]!.bound + first;
-      this.#sources[i] = i;
+    this.#built = this.#length;
+  }
+
+  get isBuilt(): boolean {
+    return this.#built === 0;
+  }
+
+  /** Takes in `most` more sources, from the last place to the first: each sinks to where it belongs. Returns how many those were. */
+  build(most: number): number {
+    const before = this.#built;
+    const until = Math.max(0, before - most);
+    while (this.#built > until) {
+      const place = --this.#built;
+      this.#keys[place] = this.#given[place]!.bound + this.#first;
+      this.#sources[place] = place;
+      this.#sink(place);
     }
-    for (let i = (this.#length >> 1) - 1; i >= 0; i--) this.#sink(i);
+    return before - this.#built;
   }
 
   top(): number | undefined {

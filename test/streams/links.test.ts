@@ -162,6 +162,40 @@ await tap.test(
   },
 );
 
+await tap.test(
+  "a merge of thousands of topics is begun in steps as well, and gives the same, in order",
+  async (t) => {
+    const store = await openStore(t);
+    const authors = Array.from({ length: 5_000 }, (_, i) => `a${(i * 1_237) % 5_000}`);
+    const posted = await store.apply(authors.map((author) => post(author)));
+    const expected = posted.map(({ offset }) => offset);
+    const upTo = store.state.applied();
+    const sources = posted.map(({ offset, entry }) => ({ topic: entry!.author, bound: offset - 1 }));
+    const shuffled = sources.toSorted((a, b) => (a.topic % 71) - (b.topic % 71));
+    for (const lookups of [100, 7]) {
+      const merge = new MergeAfter(
+        store.state,
+        shuffled.map((source) => ({ ...source })),
+        upTo,
+      );
+      const got: number[] = [];
+      let turnsBefore = 0;
+      for (let next = merge.next({ lookups }); next !== undefined; next = merge.next({ lookups })) {
+        if (next !== "paused") got.push(next);
+        else if (got.length === 0) turnsBefore++;
+      }
+      t.same(got, expected);
+      t.ok(turnsBefore >= sources.length / (20 * lookups), `${turnsBefore} turns of ${lookups} look-ups`);
+    }
+    const whole = new MergeAfter(store.state, shuffled, upTo);
+    t.equal(
+      whole.next({ lookups: Number.MAX_SAFE_INTEGER }),
+      expected[0],
+      "who has no budget waits for no turn",
+    );
+  },
+);
+
 await tap.test("a recent knows the last 40 noted, and after priming what came before the first note", (t) => {
   const originals = fc.array(fc.integer({ min: 1, max: 60 }), { maxLength: 90, size: "max" });
   fc.assert(
