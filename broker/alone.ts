@@ -37,8 +37,8 @@ export class Alone implements Service {
   }
 
   async start(): Promise<void> {
-    const { host, port } = this.#core.options;
-    await this.#front.http.listen({ host, port });
+    const { host, port, backlog } = this.#core.options;
+    await this.#front.http.listen({ host, port, backlog });
     this.#front.start();
   }
 

@@ -17,6 +17,11 @@ export interface BrokerOptions {
   host: string;
   /** The TCP port; 0 takes a free one. */
   port: number;
+  /**
+   * Connections that may wait until they are accepted; the kernel's `net.core.somaxconn` bounds it too. One that finds no
+   * place is tried again by its client's kernel, a second later at the soonest.
+   */
+  backlog: number;
   /** The data folder; made when missing. */
   data: string;
   /** The secret that HS256 tokens are signed with, 32 bytes at least. */
@@ -92,6 +97,7 @@ export interface BrokerOptions {
 export const defaults: BrokerOptions = {
   host: "127.0.0.1",
   port: 5252,
+  backlog: 4_096,
   data: "./data",
   authSecret: undefined,
   jwks: undefined,
@@ -140,6 +146,7 @@ const day = 86_400_000;
 /** What numbers may be, in the units that their names end in. */
 const ranges: Partial<Record<keyof BrokerOptions, [least: number, most: number]>> = {
   port: [0, 65_535],
+  backlog: [1, 65_535],
   workers: [0, 64],
   retainAgeMs: [1, Number.MAX_SAFE_INTEGER],
   retainCount: [1, Number.MAX_SAFE_INTEGER],
@@ -272,6 +279,7 @@ const choicesOf: Partial<Record<keyof BrokerOptions, string[]>> = {
 const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (value: string) => unknown][] = [
   ["host", "--host <address>", "address to listen on"],
   ["port", "--port <number>", "port to listen on; 0 takes a free one", parsePort],
+  ["backlog", "--backlog <number>", "connections that may wait until they are accepted", parseCount],
   ["data", "--data <folder>", "data folder"],
   ["authSecret", "--auth-secret <secret>", "secret of HS256 tokens, 32 bytes at least"],
   ["jwks", "--jwks <url or file>", "public keys of RS256, ES256 or EdDSA tokens"],

@@ -54,8 +54,8 @@ export class Workers implements Service {
 
   /** Starts them, and then listens. @throws the error of a port that cannot be listened on, or of a worker that cannot begin */
   async start(): Promise<void> {
-    const { host, port, workers } = this.#core.options;
-    await this.#bind(host, port);
+    const { workers } = this.#core.options;
+    await this.#bind();
     await new Promise<void>((resolve, reject) => {
       this.#onFirst = {
         serving: () => {
@@ -117,7 +117,8 @@ export class Workers implements Service {
   async close(): Promise<void> {}
 
   /** A name that stands for several addresses is listened on at all of them. */
-  async #bind(host: string, port: number): Promise<void> {
+  async #bind(): Promise<void> {
+    const { host, port, backlog } = this.#core.options;
     const found = await lookup(host, { all: true, order: "ipv4first" });
     let chosen = port;
     for (const { address } of found) {
@@ -125,7 +126,7 @@ export class Workers implements Service {
       try {
         await new Promise<void>((resolve, reject) => {
           server.once("error", reject);
-          server.listen({ host: address, port: chosen, backlog: 511 }, resolve);
+          server.listen({ host: address, port: chosen, backlog }, resolve);
         });
       } catch (error) {
         // As elsewhere: a host may have a name for an address that it does not have.
