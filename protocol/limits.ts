@@ -31,6 +31,8 @@ export const limits = {
   pageUsers: 1_000,
   /** Live subscriptions of one session. */
   subscriptions: 64,
+  /** Durable cursors of one user, of all devices and streams; past it the one furthest behind is forgotten. */
+  cursors: 512,
   /** Requests of one session that wait for their answer; more are left unread in the socket. */
   inFlight: 1_024,
   /** Frames that could not be decoded before the connection is closed. */

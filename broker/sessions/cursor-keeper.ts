@@ -74,8 +74,9 @@ export class CursorKeeper implements Cursors {
     this.#writing = this.#gathered;
     this.#gathered = new Map();
     try {
-      await this.#state.writeCursors(this.#writing);
+      const removed = await this.#state.writeCursors(this.#writing);
       for (const [key, cursor] of this.#writing) this.#kept.set(key, cursor);
+      for (const key of removed) this.#kept.delete(key);
     } catch (error) {
       for (const [key, cursor] of this.#writing) if (!this.#gathered.has(key)) this.#gather(key, cursor);
       throw error;

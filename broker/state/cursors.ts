@@ -3,9 +3,13 @@
  *   cursors   user u32 | device UTF-8 | 0 | stream UTF-8   ->  offset u48 | generation u32
  *
  * Not commands: a cursor is the maximum of what was acknowledged within a generation. Seeking back opens a new
- * generation, so that a late acknowledgement of the old one cannot undo it. */
+ * generation, so that a late acknowledgement of the old one cannot undo it.
+ *
+ * Devices come and are not heard of again, and a client may call itself by a new name each time: a user has so many
+ * cursors at most, and a new one past that takes the place of the one furthest behind. */
 
-import { type Offset, type UserNo, readU48, writeU48 } from "./bytes.ts";
+import { limits } from "../../protocol/index.ts";
+import { type Offset, type UserNo, afterPrefix, readU48, writeU48 } from "./bytes.ts";
 import type { Table } from "./environment.ts";
 
 export interface Cursor {
@@ -32,14 +36,34 @@ export class Cursors {
     return bytes === undefined ? undefined : { offset: readU48(bytes, 0), generation: bytes.readUInt32BE(6) };
   }
 
-  /** Within a transaction. */
-  put(key: CursorKey, cursor: Cursor): void {
+  /** Within a transaction. Returns the cursor that was removed to make room for it, if one was. */
+  put(key: CursorKey, cursor: Cursor): CursorKey | undefined {
+    const name = bytesOf(key);
+    const removed = this.#table.get(name) === undefined ? this.#makeRoom(name) : undefined;
     const bytes = Buffer.allocUnsafe(10);
     writeU48(bytes, 0, cursor.offset);
     bytes.writeUInt32BE(cursor.generation, 6);
-    this.#table.putSync(bytesOf(key), bytes);
+    this.#table.putSync(name, bytes);
+    return removed;
+  }
+
+  /** For a new cursor: removes its user's that is furthest behind, of equal ones the first by name, when they have as many as may be. */
+  #makeRoom(name: Buffer): CursorKey | undefined {
+    const start = name.subarray(0, userBytes);
+    let count = 0;
+    let last: { name: Buffer; offset: Offset } | undefined;
+    for (const { key, value } of this.#table.getRange({ start, end: afterPrefix(start) })) {
+      count++;
+      const offset = readU48(value, 0);
+      if (last === undefined || offset < last.offset) last = { name: Buffer.from(key), offset };
+    }
+    if (last === undefined || count < limits.cursors) return undefined;
+    this.#table.removeSync(last.name);
+    return keyOf(last.name);
   }
 }
+
+const userBytes = 4;
 
 function bytesOf(key: CursorKey): Buffer {
   const split = key.indexOf("\u0000");
@@ -48,4 +72,8 @@ function bytesOf(key: CursorKey): Buffer {
   bytes.writeUInt32BE(Number(key.slice(0, split)), 0);
   name.copy(bytes, 4);
   return bytes;
+}
+
+function keyOf(bytes: Buffer): CursorKey {
+  return `${bytes.readUInt32BE(0)}\u0000${bytes.toString("utf8", userBytes)}`;
 }

@@ -206,12 +206,18 @@ export class State {
     this.#head = readApplied(this.#environment.tables.meta);
   }
 
-  /** Writes cursors in a transaction of their own. Settles once they are on disk. */
-  async writeCursors(cursors: Iterable<[CursorKey, Cursor]>): Promise<void> {
-    const { flushed } = this.#environment.transact(() => {
-      for (const [key, cursor] of cursors) this.cursors.put(key, cursor);
+  /** Writes cursors in a transaction of their own. Settles once they are on disk, with those that were removed to make room. */
+  async writeCursors(cursors: Iterable<[CursorKey, Cursor]>): Promise<CursorKey[]> {
+    const { committed, flushed } = this.#environment.transact(() => {
+      const removed: CursorKey[] = [];
+      for (const [key, cursor] of cursors) {
+        const gone = this.cursors.put(key, cursor);
+        if (gone !== undefined) removed.push(gone);
+      }
+      return removed;
     });
     await flushed;
+    return committed;
   }
 
   /** The entry at `offset`. Those read lately are kept, since many readers read the same. Not within a transaction. */

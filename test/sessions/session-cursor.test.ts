@@ -6,6 +6,7 @@ import { join } from "node:path";
 
 import tap from "tap";
 
+import { limits } from "../../protocol/index.ts";
 import { brokerFor, startBroker } from "../workers/broker-under-test.ts";
 import { type SessionClient, offsetOf } from "./session-client.ts";
 
@@ -98,6 +99,31 @@ await tap.test("a cursor below the floor is refused with the floor, from which i
   const inbox = await phone.subscribeLive("home", { from: floor });
   t.same(inbox.events.map(({ cursor }) => cursor).slice(0, 2), cursors.slice(2));
 });
+
+await tap.test(
+  "past as many cursors as a user may have, the one furthest behind is forgotten: its device is as new",
+  async (t) => {
+    const broker = await brokerFor(t);
+    const phone = await broker.connect("ann", { device: "phone" });
+    const cursors = await publish(phone, 3);
+    const set = (device: string, to: string): Promise<unknown> =>
+      phone.request("cursor", { stream: "home", device, set: to });
+    const ask = async (device: string): Promise<unknown> =>
+      (await phone.request("cursor", { stream: "home", device }))["cursor"];
+    await set("ancient", cursors[0]!);
+    const devices = Array.from({ length: limits.cursors - 1 }, (_, i) => `d${i}`);
+    await Promise.all(devices.map((device) => set(device, cursors[1]!)));
+    t.equal(await ask("ancient"), cursors[0], "so many there may be");
+
+    await set("new", "earliest");
+    t.equal(await ask("ancient"), undefined);
+    t.equal(offsetOf(await ask("new")), 0, "a new one stays, however far behind");
+    t.same(new Set(await Promise.all(devices.map((device) => ask(device)))), new Set([cursors[1]]));
+    const again = await broker.connect("ann", { device: "ancient" });
+    t.equal((await again.subscribe("home")).start, cursors[2], "a first resume, at the head");
+    t.equal(await ask("new"), undefined, "which took another's place");
+  },
+);
 
 async function publish(author: SessionClient, count: number): Promise<string[]> {
   const cursors: string[] = [];
