@@ -66,6 +66,8 @@ interface Stats {
 export class Environment {
   readonly tables: Tables;
   readonly #root: RootDatabase<Buffer, Buffer>;
+  /** LMDB must not be closed under a copy. */
+  #copying: Promise<void> = Promise.resolve();
 
   /** With `readOnly` the store of another process, which writes it meanwhile. */
   constructor(path: string, { readOnly = false } = {}) {
@@ -122,6 +124,14 @@ export class Environment {
     this.#root.resetReadTxn();
   }
 
+  /** Writes the newest commit, without free pages, into a folder in which there is no store. Work goes on meanwhile; the pages that
+   *  it frees are not used again until the copy is done. */
+  copyTo(folder: string): Promise<void> {
+    const copying = this.#root.backup(folder, true);
+    this.#copying = Promise.allSettled([this.#copying, copying]).then(() => {});
+    return copying;
+  }
+
   size(): StoreSize {
     const tables: StoreSize["tables"] = {};
     const root = this.#root.getStats() as Stats;
@@ -150,6 +160,7 @@ export class Environment {
   }
 
   async close(): Promise<void> {
+    await this.#copying;
     await this.#root.close();
   }
 }

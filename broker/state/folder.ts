@@ -11,6 +11,9 @@ import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "n
 import { access, constants, mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
+/** LMDB's file in it. */
+export const storeFile = "data.mdb";
+
 export interface FolderLock {
   release(): void;
 }
@@ -82,7 +85,7 @@ export async function inspectDataFolder(path: string): Promise<FolderReport> {
     () => true,
     () => false,
   );
-  const bytes = await stat(join(path, "data.mdb")).then(
+  const bytes = await stat(join(path, storeFile)).then(
     (found) => found.size,
     () => 0,
   );

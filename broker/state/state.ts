@@ -11,6 +11,7 @@
  * Knows no socket, no clock, no NATS. */
 
 import { randomBytes } from "node:crypto";
+import { mkdirSync } from "node:fs";
 
 import { type Outcome, apply } from "./apply.ts";
 import { type Offset, type UserNo, briefU48, u48Key } from "./bytes.ts";
@@ -74,15 +75,16 @@ export class State {
    * Opens the store in the folder `path`, or makes one. @throws FolderError when the folder cannot be used.
    *
    * `isDurable` false says that commands will be answered before they are on disk. After an unclean stop of such a broker
-   * readers may hold cursors of entries that never were: the epoch changes, so that they are refused and not believed.
+   * readers may hold cursors of entries that never were: the epoch changes, so that they are refused and not believed. With
+   * `isNewEpoch` it changes for the caller's reasons.
    */
-  static async open(path: string, { isDurable = true } = {}): Promise<State> {
+  static async open(path: string, { isDurable = true, isNewEpoch = false } = {}): Promise<State> {
     const lock = await lockFolder(path);
     try {
       await refuseOtherFormats(path);
       const environment = new Environment(path);
       const meta = readMeta(environment.tables.meta) ?? (await writeFirstMeta(environment));
-      return new State(environment, lock, await writeOpened(environment, meta, isDurable));
+      return new State(environment, lock, await writeOpened(environment, meta, { isDurable, isNewEpoch }));
     } catch (error) {
       lock.release();
       throw error;
@@ -255,7 +257,13 @@ export class State {
     return this.#environment.size();
   }
 
-  /** Waits for what is being written, then lets go of the folder. */
+  /** Writes a whole copy of the newest commit, without free pages, into `folder`, which is made. Commits go on meanwhile. */
+  async copyTo(folder: string): Promise<void> {
+    mkdirSync(folder, { recursive: true }); // not awaited, so that a close that comes next finds the copy under way
+    await this.#environment.copyTo(folder);
+  }
+
+  /** Waits for what is being written or copied, then lets go of the folder. */
   async close(): Promise<void> {
     if (this.#meta.isAnsweringEarly && this.#lock !== undefined)
       await writeMetaAlone(this.#environment, { ...this.#meta, isAnsweringEarly: false });
@@ -326,12 +334,17 @@ async function writeFirstMeta(environment: Environment): Promise<Meta> {
 }
 
 /** Notes how this run answers, and begins a new epoch after a run that answered early and did not end cleanly. */
-async function writeOpened(environment: Environment, before: Meta, isDurable: boolean): Promise<Meta> {
+async function writeOpened(
+  environment: Environment,
+  before: Meta,
+  { isDurable, isNewEpoch }: { isDurable: boolean; isNewEpoch: boolean },
+): Promise<Meta> {
   const meta: Meta = { ...before, isAnsweringEarly: !isDurable };
-  if (before.isAnsweringEarly) {
+  const isEpochOver = before.isAnsweringEarly || isNewEpoch;
+  if (isEpochOver) {
     meta.epochs = [...before.epochs, { name: newEpochName(), after: readApplied(environment.tables.meta) }];
   }
-  if (isDurable && !before.isAnsweringEarly) return meta;
+  if (isDurable && !isEpochOver) return meta;
   await writeMetaAlone(environment, meta);
   return meta;
 }

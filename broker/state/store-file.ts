@@ -12,7 +12,7 @@
 import { open, stat } from "node:fs/promises";
 import { join } from "node:path";
 
-import { FolderError } from "./folder.ts";
+import { FolderError, storeFile } from "./folder.ts";
 
 const magic = 0xbeefc0de;
 const metaStart = 24;
@@ -27,7 +27,7 @@ const noPage = 0xffff_ffff_ffff_ffffn;
 
 /** Whether the folder `path` holds a store. @throws FolderError when its file is no LMDB file, or is cut short. */
 export async function checkStoreFile(path: string): Promise<boolean> {
-  const name = join(path, "data.mdb");
+  const name = join(path, storeFile);
   const bytes = await stat(name).then(
     (found) => found.size,
     () => 0,
