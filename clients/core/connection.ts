@@ -139,7 +139,8 @@ export class Connection {
   moveOn(error: Error): boolean {
     if (this.#state !== "ready" || this.#settings.backoff === undefined) return false;
     if (!this.#nodes.grantMove(this.#platform.now())) return false;
-    this.#lose(error);
+    // Final for the request, perhaps, but not for the connection.
+    this.#lose(new ConnectionError("disconnected", `${this.#url}: ${error.message}`, { cause: error }));
     return true;
   }
 

@@ -197,6 +197,20 @@ await tap.test(
   },
 );
 
+await tap.test("a cursor that no node knows is thrown, once all were asked", async (t) => {
+  const { me, nodes, peer } = await startAtFirst(t);
+  const home = me.stream("home", { from: "e1-999" });
+  const thrown = t.rejects(home.next(), { code: "cursor_in_future" });
+  peer.refuse(await peer.expect("subscribe"), "cursor_in_future", false);
+  const second = await nodes[1].peer();
+  await second.welcome();
+  const asked = await second.expect("subscribe");
+  t.match(asked, { stream: "home", from: "e1-999" });
+  second.refuse(asked, "cursor_in_future", false);
+  await thrown;
+  t.equal(me.connected, true);
+});
+
 await tap.test("a code that is not known is retryable or not as the error says", async (t) => {
   const { me, peer } = await startSession(t);
   for (const [code, retryable] of [
