@@ -29,6 +29,7 @@ export async function runBench(args: readonly string[], caller: string): Promise
     .description(
       "Measures whalesong, or a broker that runs already. Broker and loads run in processes of their own.",
     )
+    .option("--compare <files...>", "two results beside each other, as the command compare")
     .showHelpAfterError("(--help, or WORKLOAD --help, says more)")
     .addHelpText(
       "after",
@@ -54,11 +55,17 @@ In a checkout run \`npm run build\` first, so that what is measured is what is s
   registerCore(program, invocation);
   registerCompare(program);
   try {
-    await program.parseAsync(args, { from: "user" });
+    await program.parseAsync(withoutCompareFlag(args), { from: "user" });
   } catch (error) {
     note(`bench: ${(error as Error).message}`);
     process.exitCode = error instanceof Interrupted ? 130 : 1;
   }
+}
+
+/** `--compare a.json b.json`, wherever it stands, is the command `compare`. */
+function withoutCompareFlag(args: readonly string[]): string[] {
+  const others = args.filter((arg) => arg !== "--compare");
+  return others.length === args.length ? others : ["compare", ...others];
 }
 
 /** A result is kept and shown: the token that was typed is not. */

@@ -14,6 +14,9 @@ export interface Figure {
   name: string;
   value: number;
   unit: string;
+  better: "more" | "less";
+  /** How long it was measured. */
+  seconds: number;
   /** Absent where nothing is promised. */
   target?: Target;
   /** Whether the target is reached; absent without one. */
@@ -24,6 +27,7 @@ export interface Figure {
   brokerCpu: number;
   /** The load had next to nothing left of its core: a better load might have measured a better broker. */
   loadLimited: boolean;
+  loadProcesses: number;
   /** What else was measured with it. */
   note: string;
 }
@@ -32,6 +36,8 @@ export interface Figure {
 const limitingShare = 0.9;
 
 export interface Measurement extends Pick<Figure, "part" | "name" | "value" | "unit"> {
+  /** @default what the bound says; "less" without one */
+  better?: Figure["better"];
   atLeast?: number;
   atMost?: number;
   /** What each load process spent. */
@@ -43,6 +49,7 @@ export interface Measurement extends Pick<Figure, "part" | "name" | "value" | "u
 /** Judges a measurement. @throws when it is no finite number */
 export function figureOf(measurement: Measurement): Figure {
   const { part, name, value, unit, atLeast, atMost, loads, broker, note = "" } = measurement;
+  const { better = atLeast === undefined ? "less" : "more" } = measurement;
   if (!Number.isFinite(value)) throw new Error(`${name}: measured ${value}`);
   const loadCpu = Math.max(...loads.map(cpuShare));
   const figure: Figure = {
@@ -50,9 +57,12 @@ export function figureOf(measurement: Measurement): Figure {
     name,
     value,
     unit,
+    better,
+    seconds: Math.max(...loads.map(({ seconds }) => seconds)),
     loadCpu,
     brokerCpu: cpuShare(broker),
     loadLimited: loadCpu >= limitingShare,
+    loadProcesses: loads.length,
     note,
   };
   if (atLeast !== undefined) {

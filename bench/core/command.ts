@@ -11,7 +11,7 @@ import { isCompiled } from "../children.ts";
 import type { Figure } from "../figure.ts";
 import { describeMachine } from "../machine.ts";
 import { coreParts } from "./index.ts";
-import { type Report, renderReport } from "./report.ts";
+import { type Report, renderReport, resultOf } from "./report.ts";
 
 interface CoreOptions {
   only?: string[];
@@ -29,7 +29,7 @@ export function registerCore(program: Command, invocation: string): void {
     .option("--only <parts>", `some of ${Object.keys(coreParts).join(",")} (default: all)`, parseParts)
     .option("--quick", "a tenth of every size: shows that the harness works, and little of the broker")
     .option("--scale <part>", "this part of every size, from 0.001 to 1", parseScale, 1)
-    .option("--json <file>", "write the report as JSON, too")
+    .option("--json <file>", "write the result as JSON, too")
     .option("--data <folder>", "where data folders are made for the run: the disk that is measured", tmpdir())
     .option("--profiles <folder>", "write a CPU profile of each broker there; slows it down a little")
     .action((options: CoreOptions) => runCore(options, invocation));
@@ -55,7 +55,8 @@ async function runCore({ quick, ...given }: CoreOptions, invocation: string): Pr
     figures,
   };
   console.log(`\n${renderReport(report)}`);
-  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.json !== undefined)
+    writeFileSync(options.json, `${JSON.stringify(resultOf(report), null, 2)}\n`);
 }
 
 /** Runs the parts one after the other, each with a folder and processes of its own that go with it. */

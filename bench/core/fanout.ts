@@ -131,6 +131,7 @@ function figuresOf(name: string, round: RoundResult, atMost: number): Figure[] {
       name: `${name}: rate`,
       value: deliveriesPerSecond,
       unit: "deliveries/s",
+      better: "more",
       note: `to the last reader p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`,
     }),
   ];

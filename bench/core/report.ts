@@ -1,7 +1,8 @@
-/* Report: what a run measured, as a table of Markdown that reads well in a terminal too, and as JSON. */
+/* Report: what a run measured, as a table of Markdown that reads well in a terminal too, and as a result like any workload's. */
 
-import type { Figure } from "../figure.ts";
+import type { Figure, Target } from "../figure.ts";
 import type { Machine } from "../machine.ts";
+import { type Goal, type Row, type RunResult, resultVersion } from "../report/result.ts";
 
 export interface Report {
   /** The command that measures it again. */
@@ -28,12 +29,55 @@ export function renderReport(report: Report): string {
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB; ${machine.system}; Node.js ${machine.node}; ` +
       `data on ${machine.fileSystem}; ${machine.openFiles.toLocaleString("en")} open files; load before ${machine.loadBefore}.`,
   ];
-  if (report.scale < 1)
-    conditions.push(`Only ${percent(report.scale)} of every size: the figures say little of the broker.`);
+  conditions.push(...scaleNote(report));
   const notes = report.figures.flatMap(({ name, note }) => (note === "" ? [] : [`- ${name}: ${note}.`]));
   return [...conditions, "", ...renderTable(report.figures), "", ...notes, "", legend(report.figures)].join(
     "\n",
   );
+}
+
+/** As `compare` and the page take it: a row for each figure. */
+export function resultOf(report: Report): RunResult {
+  const { command, at, version, seconds, machine, figures } = report;
+  return {
+    version: resultVersion,
+    command,
+    workload: "core",
+    at,
+    seconds,
+    whalesong: version,
+    machine,
+    rows: figures.map((figure) => rowOf(figure, version)),
+    notes: scaleNote(report),
+  };
+}
+
+function rowOf(figure: Figure, version: string): Row {
+  const { part, name, value, unit, better, seconds, target, loadCpu, loadLimited, loadProcesses } = figure;
+  const row: Row = {
+    workload: "core",
+    name,
+    target: `whalesong ${version}`,
+    parameters: { part },
+    seconds,
+    measures: [
+      { name: "measured", value, unit, better },
+      { name: "broker CPU", value: figure.brokerCpu * 100, unit: "%" },
+    ],
+    load: { processes: loadProcesses, cpuShare: loadCpu, isBottleneck: loadLimited },
+    notes: figure.note === "" ? [] : [`${figure.note}.`],
+  };
+  if (target !== undefined) row.goals = [goalOf(figure, target)];
+  return row;
+}
+
+function goalOf({ value, unit }: Figure, target: Target): Goal {
+  const bound = target.kind === "least" ? { atLeast: target.value } : { atMost: target.value };
+  return { what: "measured", measured: value, unit, ...bound };
+}
+
+function scaleNote({ scale }: Report): string[] {
+  return scale < 1 ? [`Only ${percent(scale)} of every size: the figures say little of the broker.`] : [];
 }
 
 function renderTable(figures: readonly Figure[]): string[] {

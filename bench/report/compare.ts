@@ -4,7 +4,7 @@
  * upgrade, those two are matched, and both versions are said. What only one side has is named, and so is whatever else
  * differs: a ratio between two machines says little. */
 
-import { type Figure, figures, formatNumber, fullName } from "./figures.ts";
+import { type Figure, figures, formatNumber, fullName, measuresOf } from "./figures.ts";
 import { alignedTable } from "./markdown.ts";
 import type { Row, RunResult } from "./result.ts";
 
@@ -104,7 +104,7 @@ function described({ workload, whalesong, at, command }: RunResult): string {
 }
 
 function compareFigures(a: Row, b: Row): ComparedFigure[] {
-  return figures.flatMap((figure) => {
+  return [...measuresOf([a, b]), ...figures].flatMap((figure) => {
     const [before, after] = [figure.of(a), figure.of(b)];
     if (before === undefined && after === undefined) return [];
     const ratio = before === undefined || after === undefined || before === 0 ? undefined : after / before;

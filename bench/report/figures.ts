@@ -59,6 +59,13 @@ export const figures: readonly Figure[] = [
     better: "less",
     of: ratioOf,
   },
+  {
+    name: "wire",
+    unit: "bytes",
+    meaning: "Bytes that a reader reads for a delivery: the post and all that is around it.",
+    better: "less",
+    of: ({ wireBytes }) => wireBytes,
+  },
   latency("p50", "Half of the deliveries came as soon as this or sooner, from publish to receipt."),
   latency("p90", "90 % of the deliveries came as soon as this or sooner."),
   latency("p99", "99 % of the deliveries came as soon as this or sooner."),
@@ -98,6 +105,19 @@ export const figures: readonly Figure[] = [
     of: ({ load }) => load.cpuShare * 100,
   },
 ];
+
+/** What these rows measured beside that, as figures: one for each name. */
+export function measuresOf(rows: readonly Row[]): Figure[] {
+  const found = new Map<string, Figure>();
+  for (const { name, unit, better } of rows.flatMap(({ measures = [] }) => measures)) {
+    const of = (row: Row): number | undefined =>
+      row.measures?.find((each) => each.name === name && each.unit === unit)?.value;
+    const figure: Figure = { name, unit, meaning: `${name}, in ${unit}.`, of };
+    const key = JSON.stringify([name, unit]);
+    if (!found.has(key)) found.set(key, better === undefined ? figure : { ...figure, better });
+  }
+  return [...found.values()];
+}
 
 /** CPU time for a delivery, user and system together, in µs. */
 export function cpuOf({ cpu }: Row): number | undefined {

@@ -38,6 +38,43 @@ export function figureTable(result: RunResult, label: string): Html {
   );
 }
 
+/** What else rows measured: a line for each. */
+export function measureTable(result: RunResult, label: string): Html {
+  const measures = namedRows(result).flatMap((row) =>
+    (row.measures ?? []).map((measure) => ({ row, measure })),
+  );
+  if (measures.length === 0) return nothing;
+  return scrolling(
+    label,
+    html`<table class="measures">
+      <caption>
+        What was measured beside that.
+      </caption>
+      <thead>
+        <tr>
+          <th scope="col">measured</th>
+          <th scope="col">at</th>
+          <th scope="col">what</th>
+          <th scope="col" class="number">value</th>
+          <th scope="col">unit</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${measures.map(
+          ({ row, measure: { name, value, unit } }) =>
+            html`<tr>
+              <th scope="row">${row.name}</th>
+              <td>${row.target}</td>
+              <td>${name}</td>
+              <td class="number">${formatNumber(value)}</td>
+              <td>${unit}</td>
+            </tr> `,
+        )}
+      </tbody>
+    </table>`,
+  );
+}
+
 /** The bars set beforehand, and whether they were reached. */
 export function goalTable(result: RunResult, label: string): Html {
   const goals = namedRows(result).flatMap((row) => (row.goals ?? []).map((goal) => ({ row, goal })));

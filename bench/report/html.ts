@@ -9,7 +9,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 import { type Comparison, compare } from "./compare.ts";
-import { barTable, comparisonTable, figureTable, goalTable } from "./html-tables.ts";
+import { barTable, comparisonTable, figureTable, goalTable, measureTable } from "./html-tables.ts";
 import { type Html, html, jsonScript, nothing, script, style } from "./markup.ts";
 import { pageScript } from "./page-script.ts";
 import { pageStyle } from "./page-style.ts";
@@ -86,7 +86,8 @@ function section(result: RunResult, index: number, plots: Plot[]): Html {
   const label = `${result.workload}, ${result.at}`;
   return html`<section id="result-${index}" aria-labelledby="title-${index}">
     <h2 id="title-${index}">${result.workload}</h2>
-    ${head(result)} ${figureTable(result, `Figures: ${label}`)} ${goalTable(result, `Goals: ${label}`)}
+    ${head(result)} ${figureTable(result, `Figures: ${label}`)}
+    ${measureTable(result, `Further figures: ${label}`)} ${goalTable(result, `Goals: ${label}`)}
     ${notes(result)}
     ${
       bars.length === 0

@@ -40,6 +40,7 @@ const Row = Type.Object({
   publishes: Type.Optional(NumberOrMore),
   cpu: Type.Optional(Type.Object({ userUs: NumberOrMore, systemUs: NumberOrMore, share: NumberOrMore })),
   baseline: Type.Optional(Type.Object({ name: Type.String(), cpuUs: Type.Number({ exclusiveMinimum: 0 }) })),
+  wireBytes: Type.Optional(NumberOrMore),
   latency: Type.Optional(Latency),
   memory: Type.Optional(
     Type.Object({ rssBytes: NumberOrMore, bytesPerSession: Type.Optional(Type.Number()) }),
@@ -54,6 +55,16 @@ const Row = Type.Object({
       p99: Type.Optional(Numbers),
       rssBytes: Type.Optional(Numbers),
     }),
+  ),
+  measures: Type.Optional(
+    Type.Array(
+      Type.Object({
+        name: Type.String(),
+        value: Type.Number(),
+        unit: Type.String(),
+        better: Type.Optional(Type.Union([Type.Literal("more"), Type.Literal("less")])),
+      }),
+    ),
   ),
   load: Type.Object({
     processes: NumberOrMore,

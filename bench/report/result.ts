@@ -44,12 +44,16 @@ export interface Row {
   cpu?: Cpu;
   /** What the same cost a loop that does nothing but send, measured in turns in the same run. */
   baseline?: { name: string; cpuUs: number };
+  /** What a reader reads for a delivery: the post and all that is around it, on the wire. */
+  wireBytes?: number;
   /** From publish to receipt. */
   latency?: LatencyResult;
   memory?: { rssBytes: number; bytesPerSession?: number };
   /** Of the server's event loop. */
   loopDelay?: { p50: number; p99: number; max: number };
   series?: Series;
+  /** What else it measured that no field above is for; names are told apart. */
+  measures?: Measure[];
   load: LoadResult;
   /** What a reader of the row should know: whole sentences. */
   notes: string[];
@@ -95,6 +99,15 @@ export interface LoadResult {
   cpuShare: number;
   /** The load had next to none of its core left: it, not the server, may have been the limit. */
   isBottleneck: boolean;
+}
+
+export interface Measure {
+  /** "CPU of nats-server for a post". */
+  name: string;
+  value: number;
+  unit: string;
+  /** Absent where neither is. */
+  better?: "more" | "less";
 }
 
 export interface Goal {

@@ -25,6 +25,7 @@ const columns: readonly Column[] = [
     heading: "user + system",
     cell: ({ cpu }) => (cpu === undefined ? "" : `${digits(cpu.userUs)} + ${digits(cpu.systemUs)}`),
   },
+  { heading: "wire bytes", cell: ({ wireBytes }) => digits(wireBytes) },
   { heading: "p50 ms", cell: ({ latency }) => digits(latency?.p50) },
   { heading: "p90", cell: ({ latency }) => digits(latency?.p90) },
   { heading: "p99", cell: ({ latency }) => digits(latency?.p99) },
@@ -52,6 +53,7 @@ export function renderTable(result: RunResult): string {
     "",
     ...tableOf(rows),
     "",
+    ...rows.flatMap((row) => measuresLines(row, title(row))),
     ...rows.flatMap((row) => goalsOf(row, title(row))),
     ...rows.flatMap((row) => row.notes.map((sentence) => `- ${title(row)}: ${sentence}`)),
     ...notes.map((sentence) => `- ${sentence}`),
@@ -68,6 +70,13 @@ function tableOf(rows: readonly Row[]): string[] {
     rows.map((row) => shown.map(({ cell }) => cell(row))),
     new Set(shown.flatMap(({ isText = false }, i) => (isText ? [] : [i]))),
   );
+}
+
+/** Those that no goal tells. */
+function measuresLines({ measures = [], goals = [] }: Row, title: string): string[] {
+  return measures
+    .filter(({ name }) => !goals.some(({ what }) => what === name))
+    .map(({ name, value, unit }) => `- ${title}: ${name}: ${digits(value)} ${unit}.`);
 }
 
 function goalsOf({ goals = [] }: Row, title: string): string[] {

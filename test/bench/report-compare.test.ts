@@ -14,7 +14,7 @@ import { minimalResult } from "./report-examples.ts";
 const main = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
 
 function bench(...args: string[]): SpawnSyncReturns<string> {
-  return spawnSync(process.execPath, ["--import=tsx", main, "compare", ...args], { encoding: "utf8" });
+  return spawnSync(process.execPath, ["--import=tsx", main, ...args], { encoding: "utf8" });
 }
 
 function before(): RunResult {
@@ -90,6 +90,19 @@ ratio is after to before; better and worse are said where it is more than 5 % fr
   t.end();
 });
 
+await tap.test("what only some rows measure is compared under its own name and unit", (t) => {
+  const [slow, quick] = [minimalResult(), minimalResult()];
+  slow.rows[0]!.measures = [{ name: "catch-up", value: 50_000, unit: "entries/s", better: "more" }];
+  quick.rows[0]!.measures = [
+    { name: "catch-up", value: 100_000, unit: "entries/s", better: "more" },
+    { name: "log", value: 3, unit: "MB" },
+  ];
+  const text = renderComparison(slow, quick);
+  t.match(text, /\| catch-up +\| entries\/s \| 50,000 \| 100,000 \| +2\.00 \| better \|/);
+  t.match(text, /\| log +\| MB +\| +– \| +3\.00 \| +\| +\|/);
+  t.end();
+});
+
 await tap.test("turned round, better is worse", (t) => {
   const lines = renderComparison(after(), before()).split("\n");
   t.match(
@@ -131,12 +144,15 @@ await tap.test("bench compare prints it, and writes the page", (t) => {
   const [a, b, page] = ["a.json", "b.json", "page.html"].map((name) => join(folder, name));
   writeFileSync(a!, JSON.stringify(before()));
   writeFileSync(b!, JSON.stringify(after()));
-  const good = bench(a!, b!, "--html", page!);
+  const good = bench("compare", a!, b!, "--html", page!);
   t.equal(good.status, 0, good.stderr);
   t.equal(good.stdout, renderComparison(before(), after()));
   t.match(readFileSync(page!, "utf8"), /^<!doctype html>.*Before and after.*<\/html>\s*$/is);
+  const flagged = bench("--compare", a!, b!);
+  t.equal(flagged.status, 0, flagged.stderr);
+  t.equal(flagged.stdout, good.stdout, "the flag is the command");
   writeFileSync(b!, "{}");
-  const bad = bench(a!, b!);
+  const bad = bench("compare", a!, b!);
   t.equal(bad.status, 1);
   t.match(bad.stderr, /^bench: .*b\.json: this is no result of the harness/);
   t.end();

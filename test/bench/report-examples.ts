@@ -52,6 +52,7 @@ function richRow(target: string, inFlight: number, ratio: number): Row {
     publishes: (perSecond * seconds) / 1_000,
     cpu: { userUs: cpuUs * 0.3, systemUs: cpuUs * 0.7, share: 0.97 },
     baseline: { ...baseline },
+    wireBytes: 369,
     latency: {
       p50,
       p90: p50 * 1.5,
@@ -67,6 +68,7 @@ function richRow(target: string, inFlight: number, ratio: number): Row {
     },
     memory: { rssBytes: 190_000_000 * (1 + ratio / 10), bytesPerSession: 8_800 },
     loopDelay: { p50: 0.2, p99: 5.4, max: 11 },
+    measures: [{ name: "posts kept", value: inFlight * 1_000, unit: "posts" }],
     series: {
       at,
       deliveriesPerSecond: at.map((s) => perSecond * (0.95 + 0.05 * Math.sin(s * 2 + ratio))),

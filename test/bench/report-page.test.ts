@@ -97,13 +97,15 @@ async function runAll(): Promise<void> {
     t.equal(rows.length, result.rows.length);
     t.equal(
       rows[0],
-      "1,000 online, 1 in flight\twhalesong 0.1.0\t248,447\t248\t3.27\t0.980\t2.29\t1.21\t3.09\t4.63\t7.72\t18.5\t27.8\t5.40\t–\t–\t97.0\t93.0*",
+      "1,000 online, 1 in flight\twhalesong 0.1.0\t248,447\t248\t3.27\t0.980\t2.29\t1.21\t369\t3.09\t4.63\t7.72\t18.5\t27.8\t5.40\t–\t–\t97.0\t93.0*",
     );
     const heads = await page.locator(".figures thead th").allInnerTexts();
     t.strictSame(
       heads.slice(2).map((head) => head.replaceAll("\n", ", ")),
       figures.map(({ name, unit }) => `${name}, ${unit}`),
     );
+    const measures = await page.locator(".measures tbody tr").allInnerTexts();
+    t.equal(measures[2], "1,000 online, 32 in flight\twhalesong 0.1.0\tposts kept\t32,000\tposts");
     t.match(
       await page.locator(".notes").innerText(),
       /mosquitto is left out.*\n.*\* The load had next to none/s,
