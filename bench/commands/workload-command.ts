@@ -28,6 +28,7 @@ export interface CommonOptions {
   url?: string;
   token?: string;
   serve?: string;
+  deflate?: boolean;
   pin: boolean;
   loads?: number;
   seconds: number;
@@ -93,6 +94,10 @@ function withCommonOptions(command: Command): Command {
       ).env("WHALESONG_TOKEN"),
     )
     .option("--serve <flags>", 'flags for our own broker, like "--workers 3"')
+    .option(
+      "--deflate",
+      "readers ask for permessage-deflate, and posts are prose; our own broker compresses then",
+    )
     .option("--no-pin", "server and load share all cores")
     .option("--loads <n>", "load processes (default: as many as it takes)", wholeNumber(1, 64))
     .option("--seconds <n>", "how long a round measures", positive, 5)
@@ -126,11 +131,16 @@ async function runWorkload<Options>(
     note(
       "dist/ is missing or older than the sources: they run as they are. `npm run build` first for figures.",
     );
+  const { deflate = false } = options;
   const flags = options.serve?.split(/\s+/).filter((flag) => flag !== "") ?? [];
+  if (deflate && !flags.some((flag) => /^--compress\b/.test(flag))) flags.push("--compress", "yes");
   const workers = workersOf(flags);
   const pinning = options.pin && !isExternal && workers === 0 ? choosePinning() : undefined;
   const { url, token } = options;
-  const target = url === undefined ? new Whalesong({ flags, workers }) : await External.find({ url, token });
+  const target =
+    url === undefined
+      ? new Whalesong({ flags, workers, deflate })
+      : await External.find({ url, token, deflate });
   const at = new Date();
   mkdirSync(options.data, { recursive: true });
   const machine = describeMachine(options.data);

@@ -9,12 +9,12 @@
  *     … gap … │ stamp  filler │ … gap … │ stamp  filler │ … gap …
  *
  * A message is a payload of known length; what the target wraps around it is gap. Gaps are mostly of one length, so the
- * next stamp is looked for there first. */
+ * next stamp is looked for there first. What is compressed goes through the script's decoder before. */
 
 import { type Socket, connect } from "node:net";
 import { connect as connectTls } from "node:tls";
 
-import type { Address, Script } from "./dialect.ts";
+import type { Address, Decoder, Script } from "./dialect.ts";
 import { isStamp, marker, nowMicros, readMicros, readSequence, stampBytes } from "./stamp.ts";
 
 export interface ConnectionOptions {
@@ -31,6 +31,8 @@ export interface ConnectionOptions {
   onReady: () => void;
   /** A message came: its sequence, the time on its stamp, and when it was read. */
   onMessage?: ((sequence: number, micros: number, receivedMicros: number) => void) | undefined;
+  /** How much came, for every chunk of it, from its opening on. */
+  onBytes?: ((count: number) => void) | undefined;
   /** Every chunk that comes once it is ready, before its messages are looked for. */
   onChunk?: ((bytes: Buffer) => void) | undefined;
   /** The connection ended or was refused. Called once, and never after `close`. */
@@ -52,6 +54,7 @@ let receivedMicros = 0;
 export class Connection {
   readonly #options: ConnectionOptions;
   readonly #socket: Socket;
+  readonly #decoder: Decoder | undefined;
   #step = 0;
   #state: "opening" | "ready" | "closed" = "opening";
   /** Of an answer that is waited for: what came last. */
@@ -67,6 +70,7 @@ export class Connection {
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
+    this.#decoder = options.script.decoder?.();
     const { host, port, tls } = options.address;
     const buffer = options.readsSmall === true ? Buffer.allocUnsafe(smallBytes) : shared;
     const socketOptions = {
@@ -128,6 +132,7 @@ export class Connection {
 
   #onRead(count: number, bytes: Buffer): boolean {
     receivedMicros = nowMicros();
+    this.#options.onBytes?.(count);
     this.#take(bytes, count);
     if (this.#bytesPerSecond === undefined || this.#state !== "ready") return true;
     this.#slowTimer = setTimeout(() => this.#socket.resume(), (count / this.#bytesPerSecond) * 1_000);
@@ -148,6 +153,12 @@ export class Connection {
     else this.#options.onChunk?.(buffer.subarray(0, count));
     if (this.#state === "closed") return;
     if (this.#options.onMessage === undefined || !isLast) return;
+    if (this.#decoder === undefined) this.#look(buffer, count);
+    else this.#decoder(buffer.subarray(0, count), (payload) => this.#look(payload, payload.length));
+  }
+
+  /** Looks for messages in what follows what came before. */
+  #look(buffer: Buffer, count: number): void {
     if (this.#rest === undefined) {
       this.#scan(buffer, count);
       return;
@@ -173,7 +184,7 @@ export class Connection {
     }
     this.#kept = Buffer.from(bytes.subarray(Math.max(0, bytes.length - keptBytes)));
     if (step.refusal !== undefined && bytes.includes(step.refusal))
-      this.#end(new Error(`the target refused${this.#lastWords()}`));
+      this.#end(new Error(`${step.whenRefused ?? "the target refused"}${this.#lastWords()}`));
   }
 
   #scan(bytes: Buffer, count: number): void {

@@ -66,6 +66,8 @@ export class Crowd {
   /** Of them, those that cannot be made slow. */
   readonly quickAudience: Uint32Array;
   messages = 0;
+  /** What all its readers have read, whatever it was. */
+  bytes = 0;
   /** Of them, those of readers that can be slow. */
   slowMessages = 0;
   readonly #options: CrowdOptions;
@@ -194,6 +196,7 @@ export class Crowd {
       readsSmall: isSlow,
       onLetIn: isLetIn,
       onReady: isReady,
+      onBytes: (count) => (this.bytes += count),
       onMessage: (sequence, micros, receivedMicros) =>
         this.#take(index, sequence, receivedMicros - micros, isSlow),
       onEnd: (error) => {

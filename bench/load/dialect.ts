@@ -4,8 +4,8 @@
  *   publisher   the same, then one buffer for each publish; answers where the target gives them
  *
  * Messages need no dialect: every payload begins with a stamp (stamp.ts) which readers find in the stream, whatever is
- * wrapped around it. So a payload must arrive as it was published, not compressed, encoded or cut in two by framing:
- * only ASCII that JSON leaves alone is sent. Names should all have the same length (`fixedName`): then frames have it
+ * wrapped around it. So a payload must arrive as it was published, not encoded or cut in two by framing: only ASCII
+ * that JSON leaves alone is sent. Where a target compresses, the script brings what undoes that. Names should all have the same length (`fixedName`): then frames have it
  * too, and a stamp is found where the one before lets expect it.
  *
  * A dialect lives in the load processes. They are told its module and options, and import it themselves:
@@ -17,6 +17,8 @@ export interface DialectRef {
   module: string;
   /** For `createDialect`; plain data. */
   options: unknown;
+  /** What posts say: `words` that come round, or `prose`, which compresses as what people write does. @default "words" */
+  texts?: "words" | "prose";
 }
 
 export interface Dialect {
@@ -54,14 +56,21 @@ export interface Step {
   until: Buffer;
   /** Bytes that say that it will not come. */
   refusal?: Buffer;
+  /** What it means then, for people. @default "the target refused" */
+  whenRefused?: string;
 }
 
 export interface Script {
   /** One at least. While the last one waits messages may come already. */
   steps: Step[];
+  /** Made for each connection, where messages do not come as they were published. Told all that comes from the last step on. */
+  decoder?: () => Decoder;
   /** Sent now and then unasked, instead of answers to pings; the same buffer for all connections saves memory. */
   keepAlive?: { send: Buffer; everyMs: number };
 }
+
+/** Hands on each payload that `bytes` complete, as it was published. State between chunks is its own. */
+export type Decoder = (bytes: Buffer, take: (payload: Buffer) => void) => void;
 
 export interface PublisherScript extends Script {
   /** The bytes that publish `payload` to a topic. `id` counts the requests of this connection from 1. */

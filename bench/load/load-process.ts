@@ -26,6 +26,8 @@ export interface LoadConfiguration {
 export interface Sample {
   /** Since the beginning. */
   messages: number;
+  /** What readers read. */
+  bytes: number;
   slowMessages: number;
   published: number;
   answered: number;
@@ -143,6 +145,7 @@ const handlers = {
   sample(): Sample {
     const sample: Sample = {
       messages: crowd.messages,
+      bytes: crowd.bytes,
       slowMessages: crowd.slowMessages,
       published: publishing?.published ?? 0,
       answered: publishing?.answered ?? 0,

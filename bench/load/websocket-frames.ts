@@ -1,7 +1,12 @@
 /* WebSocket frames, for dialects: what a client sends, and the payloads that a server sends, unfragmented.
  *
  *     0x80 | opcode │ length: 7 bits, or 126 and u16, or 127 and u64 │ payload                     from a server
- *     0x80 | opcode │ 0x80 | the same                 │ 4 bytes mask │ payload                     from a client */
+ *     0x80 | opcode │ 0x80 | the same                 │ 4 bytes mask │ payload                     from a client
+ *
+ * A server that compresses sets a bit more in the first byte of what it has deflated. */
+
+/** Says of a frame that its payload is deflated (RFC 7692). */
+const rsv1 = 0x40;
 
 /** A client's frame. Its mask is zero, which leaves the payload as it is. */
 export function maskedFrame(opcode: number, payload: string | Buffer): Buffer {
@@ -22,7 +27,7 @@ export function maskedFrame(opcode: number, payload: string | Buffer): Buffer {
 export class FrameReader {
   #rest: Buffer | undefined;
 
-  read(chunk: Buffer, take: (payload: Buffer) => void): void {
+  read(chunk: Buffer, take: (payload: Buffer, isDeflated: boolean) => void): void {
     const bytes = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk]);
     this.#rest = undefined;
     let at = 0;
@@ -34,7 +39,8 @@ export class FrameReader {
         header === 2 ? short : header === 4 ? bytes.readUInt16BE(at + 2) : bytes.readUInt32BE(at + 6);
       if (bytes.length - at < header + length) break;
       const opcode = bytes[at]! & 0x0f;
-      if (opcode <= 0x2) take(bytes.subarray(at + header, at + header + length));
+      const isDeflated = (bytes[at]! & rsv1) !== 0;
+      if (opcode <= 0x2) take(bytes.subarray(at + header, at + header + length), isDeflated);
       at += header + length;
     }
     if (at < bytes.length) this.#rest = Buffer.from(bytes.subarray(at));

@@ -7,10 +7,10 @@
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 
 import type { DialectRef } from "../load/dialect.ts";
-import { readHealth } from "./metrics.ts";
+import { readCounter, readHealth } from "./metrics.ts";
 import { canSeeProcesses } from "./processes.ts";
 import type { Health, Running, Target } from "./target.ts";
-import { addressOf, type WhalesongDialectOptions } from "./whalesong-dialect.ts";
+import { addressOf, whalesongDialect } from "./whalesong-dialect.ts";
 import { whalesongAbilities } from "./whalesong.ts";
 
 export interface ExternalOptions {
@@ -18,6 +18,8 @@ export interface ExternalOptions {
   url: string;
   /** With the scope `backend`; none in open mode. */
   token: string | undefined;
+  /** Readers ask for compression, and insist on it. @default false */
+  deflate?: boolean;
 }
 
 const findTimeoutMs = 10_000;
@@ -84,8 +86,7 @@ class RunningExternal implements Running {
   }
 
   dialect(run: string): DialectRef {
-    const options: WhalesongDialectOptions = { ...this.#options, prefix: run };
-    return { module: "targets/whalesong-dialect", options };
+    return whalesongDialect({ ...this.#options, prefix: run });
   }
 
   pids(): number[] {
@@ -94,6 +95,10 @@ class RunningExternal implements Running {
 
   health(): Promise<Health | undefined> {
     return readHealth(this.#options.url, this.#options.token);
+  }
+
+  counter(name: string): Promise<number | undefined> {
+    return readCounter(this.#options.url, this.#options.token, name);
   }
 
   async stop(): Promise<void> {

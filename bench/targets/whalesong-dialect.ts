@@ -9,11 +9,14 @@ import {
   type Address,
   type AnswerReader,
   type Dialect,
+  type DialectRef,
   type PublisherScript,
   type ReaderRequest,
   type Script,
+  type Step,
   fixedName,
 } from "../load/dialect.ts";
+import { inflatingDecoder } from "../load/inflating.ts";
 import { FrameReader, maskedFrame } from "../load/websocket-frames.ts";
 
 export interface WhalesongDialectOptions {
@@ -22,12 +25,16 @@ export interface WhalesongDialectOptions {
   token: string | undefined;
   /** Put before all handles. */
   prefix: string;
+  /** Readers ask for compression, and insist on it. @default false */
+  deflate?: boolean;
 }
 
 const keepAlive = { send: maskedFrame(0xa, ""), everyMs: 20_000 };
 const device = "bench";
+const offer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 const upgraded = Buffer.from("\r\n\r\n");
 const notUpgraded = Buffer.from(`"error"`);
+const compressing = Buffer.from("permessage-deflate");
 const live = Buffer.from(`{"sub":1,"event":"live"`);
 const refused = Buffer.from(`"error":{`);
 const answerHead = `{"id":`;
@@ -41,11 +48,21 @@ export function readerName(prefix: string, reader: number): string {
 }
 
 export function createDialect(options: WhalesongDialectOptions): Dialect {
-  const { prefix, token } = options;
+  const { prefix, token, deflate = false } = options;
   const address = addressOf(options.url);
   const author = (topic: number): string => authorName(prefix, topic);
   const reader = (number: number): string => readerName(prefix, number);
-  const handshake = (user: string): Buffer => handshakeOf({ address, user, token });
+  const upgrade = (user: string): Step => ({
+    send: handshakeOf({ address, user, token, deflate: false }),
+    until: upgraded,
+    refusal: notUpgraded,
+  });
+  const compressedUpgrade = (user: string): Step => ({
+    send: handshakeOf({ address, user, token, deflate: true }),
+    until: compressing,
+    refusal: upgraded,
+    whenRefused: "the broker compresses nothing (serve --compress), or refused",
+  });
   return {
     address,
     reader: ({
@@ -59,16 +76,15 @@ export function createDialect(options: WhalesongDialectOptions): Dialect {
       const subscribe = JSON.stringify({ id: 1, op: "subscribe", sub: 1, stream, from, ...as });
       return {
         steps: [
-          { send: handshake(user), until: upgraded, refusal: notUpgraded },
+          deflate ? compressedUpgrade(user) : upgrade(user),
           { send: maskedFrame(0x1, subscribe), until: live, refusal: refused },
         ],
         keepAlive,
+        ...(deflate ? { decoder: inflatingDecoder } : {}),
       };
     },
     publisher: (connection): PublisherScript => ({
-      steps: [
-        { send: handshake(fixedName(`${prefix}p`, connection)), until: upgraded, refusal: notUpgraded },
-      ],
+      steps: [upgrade(fixedName(`${prefix}p`, connection))],
       keepAlive,
       publish: ({ topic, payload, id }) =>
         maskedFrame(0x1, `{"id":${id},"op":"post","as":"${author(topic)}","text":"${payload}"}`),
@@ -79,6 +95,12 @@ export function createDialect(options: WhalesongDialectOptions): Dialect {
   };
 }
 
+/** How load processes are told of this dialect. */
+export function whalesongDialect(options: WhalesongDialectOptions): DialectRef {
+  const { deflate = false } = options;
+  return { module: "targets/whalesong-dialect", options, texts: deflate ? "prose" : "words" };
+}
+
 export function addressOf(text: string): Address {
   const url = new URL(text);
   const tls = url.protocol === "wss:" || url.protocol === "https:";
@@ -86,8 +108,13 @@ export function addressOf(text: string): Address {
   return { host: url.hostname.replaceAll(/^\[|\]$/g, ""), port, tls };
 }
 
-function handshakeOf(as: { address: Address; user: string; token: string | undefined }): Buffer {
-  const { address, user, token } = as;
+function handshakeOf(as: {
+  address: Address;
+  user: string;
+  token: string | undefined;
+  deflate: boolean;
+}): Buffer {
+  const { address, user, token, deflate } = as;
   const query =
     token === undefined ? `user=${encodeURIComponent(user)}&device=${device}` : `device=${device}`;
   const lines = [
@@ -98,6 +125,7 @@ function handshakeOf(as: { address: Address; user: string; token: string | undef
     "Sec-WebSocket-Version: 13",
     `Sec-WebSocket-Key: ${randomBytes(16).toString("base64")}`,
     "Sec-WebSocket-Protocol: whalesong.v1.json",
+    ...(deflate ? [`Sec-WebSocket-Extensions: ${offer}`] : []),
     ...(token === undefined ? [] : [`Authorization: Bearer ${token}`]),
   ];
   return Buffer.from(`${lines.join("\r\n")}\r\n\r\n`);

@@ -9,10 +9,10 @@ import { packageVersion } from "../../broker/version.ts";
 import { locate } from "../children.ts";
 import { openFileLimit } from "../machine.ts";
 import type { DialectRef } from "../load/dialect.ts";
-import { readHealth } from "./metrics.ts";
+import { readCounter, readHealth } from "./metrics.ts";
 import { handlesUsr2, processTree, spawnPinned } from "./processes.ts";
 import type { Abilities, Health, Running, StartOptions, Target } from "./target.ts";
-import type { WhalesongDialectOptions } from "./whalesong-dialect.ts";
+import { whalesongDialect } from "./whalesong-dialect.ts";
 
 export const whalesongAbilities: Abilities = { follows: true, resumes: true, mentions: true, answers: true };
 
@@ -28,6 +28,8 @@ export interface WhalesongOptions {
   flags?: readonly string[];
   /** Processes that hold sessions beside the first, as the flags make it. @default 0 */
   workers?: number;
+  /** Readers ask for compression; the flags must allow it. @default false */
+  deflate?: boolean;
 }
 
 export class Whalesong implements Target {
@@ -41,7 +43,7 @@ export class Whalesong implements Target {
   }
 
   async start({ folder, cores, profiles, signal }: StartOptions): Promise<RunningWhalesong> {
-    const { flags = [], workers = 0 } = this.#options;
+    const { flags = [], workers = 0, deflate = false } = this.#options;
     const { file, loader } = locate("broker/main");
     const preload = locate("bench/targets/gc-on-signal");
     const nodeOptions = [...loader, "--expose-gc", `--import=${new URL(`file://${preload.file}`).href}`];
@@ -51,7 +53,8 @@ export class Whalesong implements Target {
       cores,
       stdio: ["ignore", "pipe", "pipe"],
     });
-    const broker = new RunningWhalesong(child, (openFileLimit() - otherFiles) * Math.max(1, workers));
+    const mostReaders = (openFileLimit() - otherFiles) * Math.max(1, workers);
+    const broker = new RunningWhalesong(child, { mostReaders, deflate });
     signal.addEventListener("abort", () => broker.kill(), { once: true });
     try {
       await broker.started();
@@ -66,12 +69,14 @@ export class Whalesong implements Target {
 export class RunningWhalesong implements Running {
   readonly mostReaders: number;
   readonly #child: ChildProcess;
+  readonly #deflate: boolean;
   readonly #exit: Promise<unknown>;
   #url = "";
   #errors = "";
 
-  constructor(child: ChildProcess, mostReaders: number) {
+  constructor(child: ChildProcess, { mostReaders, deflate }: { mostReaders: number; deflate: boolean }) {
     this.#child = child;
+    this.#deflate = deflate;
     this.mostReaders = mostReaders;
     this.#exit = once(child, "exit");
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
@@ -103,8 +108,7 @@ export class RunningWhalesong implements Running {
   }
 
   dialect(run: string): DialectRef {
-    const options: WhalesongDialectOptions = { url: this.#url, token: undefined, prefix: run };
-    return { module: "targets/whalesong-dialect", options };
+    return whalesongDialect({ url: this.#url, token: undefined, prefix: run, deflate: this.#deflate });
   }
 
   pids(): number[] {
@@ -113,6 +117,10 @@ export class RunningWhalesong implements Running {
 
   health(): Promise<Health | undefined> {
     return readHealth(this.#url, undefined);
+  }
+
+  counter(name: string): Promise<number | undefined> {
+    return readCounter(this.#url, undefined, name);
   }
 
   async collectGarbage(): Promise<void> {

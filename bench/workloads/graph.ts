@@ -15,7 +15,7 @@ import { authorName } from "../targets/whalesong-dialect.ts";
 import { sliceFollows } from "./follows.ts";
 import { Loads } from "./loads.ts";
 import { measureRound } from "./measure-round.ts";
-import { warmUpPart } from "./whale.ts";
+import { warmUpPart } from "./rounds.ts";
 import type { Site } from "./workload.ts";
 
 export interface GraphWorkloadOptions {

@@ -12,7 +12,8 @@ import type { Row } from "../report/result.ts";
 import { type ProcessMemory, processMemory } from "../targets/processes.ts";
 import { type Running, targetName } from "../targets/target.ts";
 import { followAtRandom, sliceFollows } from "./follows.ts";
-import { Loads, type LoadsOptions, loadResult } from "./loads.ts";
+import { Loads, type LoadsOptions } from "./loads.ts";
+import { loadResult } from "./outcome.ts";
 import type { Site } from "./workload.ts";
 
 export interface IdleOptions {

@@ -3,7 +3,7 @@
 import { evenSchedule, followNobody } from "./follows.ts";
 import { Loads } from "./loads.ts";
 import { measureRound } from "./measure-round.ts";
-import { warmUpPart } from "./whale.ts";
+import { warmUpPart } from "./rounds.ts";
 import type { OpenedWorkload, Round, Site } from "./workload.ts";
 
 export interface IngestOptions {

@@ -10,17 +10,17 @@ import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Child } from "../children.ts";
-import { Latency } from "../latency.ts";
 import { openFileLimit } from "../machine.ts";
-import { type Spent, cpuShare } from "../measure.ts";
+import type { Spent } from "../measure.ts";
 import type { Follows, Tally } from "../load/crowd.ts";
 import type { DialectRef, ReaderRequest } from "../load/dialect.ts";
 import type { LoadHandlers, Sample } from "../load/load-process.ts";
 import type { Pace } from "../load/publishing.ts";
 import { makeFiller } from "../load/stamp.ts";
-import type { LoadResult, Series } from "../report/result.ts";
+import { proseFillers } from "../load/prose.ts";
 import type { Run } from "../run.ts";
 import { splitFollows } from "./follows.ts";
+import { type Interval, type Outcome, OutcomeBuilder, type Totals, totalsOf } from "./outcome.ts";
 
 export interface LoadsOptions {
   run: Run;
@@ -45,22 +45,6 @@ export interface LoadsOptions {
   slowEvery?: number;
 }
 
-/** What happened in a run, over all processes. */
-export interface Outcome {
-  seconds: number;
-  deliveries: number;
-  publishes: number;
-  answers: number;
-  /** Messages that left late. */
-  late: number;
-  latency: Latency;
-  /** Of readers that can be slow. */
-  slowLatency: Latency;
-  answerLatency: Latency;
-  series: Series;
-  load: LoadResult;
-}
-
 export interface Watching {
   /** Between two samples, in ms. */
   everyMs: number;
@@ -68,15 +52,6 @@ export interface Watching {
   onInterval: (interval: Interval) => void;
   /** The target's memory now, for the series. */
   rssBytes?: (() => number | undefined) | undefined;
-}
-
-export interface Interval {
-  seconds: number;
-  deliveriesPerSecond: number;
-  publishesPerSecond: number;
-  p99: number;
-  /** The busiest load process's. */
-  loadShare: number;
 }
 
 /** Files that a load process has open beside its sockets. */
@@ -90,9 +65,6 @@ const drainPollMs = 5;
 /** Nothing comes any more for so long, and someone lacks something: it is missing. */
 const settleMs = 5_000;
 const settlePollMs = 100;
-/** A load that spends so much of what it has is taken to be what limited. */
-const limitingShare = 0.9;
-
 type LoadProcess = Child<LoadHandlers>;
 
 export class Loads {
@@ -180,7 +152,14 @@ export class Loads {
 
   /** Connects who publishes. */
   async openPublishers(): Promise<void> {
-    const { payloadBytes, heads = [""], publishers = 1, allPublish = false, topicCount } = this.#options;
+    const {
+      payloadBytes,
+      heads = [""],
+      publishers = 1,
+      allPublish = false,
+      topicCount,
+      dialect,
+    } = this.#options;
     const audiences = await this.#all("audience", undefined);
     const quick = sumOf(await this.#all("quickAudience", undefined), topicCount);
     this.#audience = sumOf(audiences, topicCount);
@@ -189,7 +168,7 @@ export class Loads {
       topicCount,
     );
     const publishing = allPublish ? this.#children : this.#children.slice(0, 1);
-    const fillers = heads.map((head) => makeFiller(payloadBytes, head));
+    const fillers = fillersOf(payloadBytes, heads, dialect.texts);
     const ports = await Promise.all(
       publishing.map((child, i) => {
         const firstConnection = Math.floor((publishers * i) / publishing.length);
@@ -311,190 +290,15 @@ export class Loads {
   }
 }
 
-interface Totals {
-  messages: number;
-  /** Messages of readers that cannot be slow. */
-  quick: number;
-  published: number;
-  answered: number;
-  expected: number;
-  late: number;
-}
-
-function totalsOf(samples: readonly Sample[]): Totals {
-  const failure = samples.find((sample) => sample.failure !== undefined)?.failure;
-  if (failure !== undefined) throw new Error(failure);
-  const sum = (of: (sample: Sample) => number): number =>
-    samples.reduce((total, sample) => total + of(sample), 0);
-  return {
-    messages: sum((sample) => sample.messages),
-    quick: sum((sample) => sample.messages - sample.slowMessages),
-    published: sum((sample) => sample.published),
-    answered: sum((sample) => sample.answered),
-    expected: sum((sample) => sample.expected),
-    late: sum((sample) => sample.late),
-  };
-}
-
-type Arrays = Required<Record<keyof Series, number[]>>;
-
-/** Gathers samples into an outcome. */
-class OutcomeBuilder {
-  readonly #first: Totals;
-  readonly #loadCores: number | undefined;
-  readonly #latency = new Latency();
-  readonly #slowLatency = new Latency();
-  readonly #answerLatency = new Latency();
-  readonly #series: Arrays = {
-    at: [],
-    deliveriesPerSecond: [],
-    publishesPerSecond: [],
-    p50: [],
-    p99: [],
-    rssBytes: [],
-  };
-  #spent: Spent[] = [];
-  /** Of the interval at hand: what was before it, what has come since. */
-  #before: { atSeconds: number; totals: Totals };
-  #pending = new Latency();
-  #last: Totals;
-
-  constructor(first: Totals, loadCores: number | undefined) {
-    this.#first = first;
-    this.#last = first;
-    this.#before = { atSeconds: 0, totals: first };
-    this.#loadCores = loadCores;
-  }
-
-  /** Answers the interval that this sample completes; none when it is too short to say much, and then it is joined to the next. */
-  add(
-    samples: readonly Sample[],
-    { atSeconds, totals, rssBytes }: { atSeconds: number; totals: Totals; rssBytes: number | undefined },
-  ): Interval | undefined {
-    this.#last = totals;
-    this.#spent = samples.map(({ spent }, i) => addSpent(this.#spent[i], spent));
-    const latency = merged(samples.map((sample) => sample.latency));
-    const answers = merged(samples.map((sample) => sample.answerLatency));
-    this.#latency.add(latency);
-    this.#answerLatency.add(answers);
-    this.#slowLatency.add(merged(samples.map((sample) => sample.slowLatency)));
-    this.#pending.add(totals.expected > 0 ? latency : answers);
-    const { atSeconds: beforeSeconds, totals: before } = this.#before;
-    const seconds = atSeconds - beforeSeconds;
-    if (seconds < shortestIntervalSeconds) return undefined;
-    const interval: Interval = {
-      seconds,
-      deliveriesPerSecond: Math.round((totals.messages - before.messages) / seconds),
-      publishesPerSecond: Math.round((totals.published - before.published) / seconds),
-      p99: round(this.#pending.percentile(99)),
-      loadShare: Math.max(...samples.map((sample) => cpuShare(sample.spent))),
-    };
-    this.#series.at.push(round(atSeconds));
-    this.#series.deliveriesPerSecond.push(interval.deliveriesPerSecond);
-    this.#series.publishesPerSecond.push(interval.publishesPerSecond);
-    this.#series.p50.push(round(this.#pending.percentile(50)));
-    this.#series.p99.push(interval.p99);
-    if (rssBytes !== undefined) this.#series.rssBytes.push(rssBytes);
-    this.#pending.reset();
-    this.#before = { atSeconds, totals };
-    return interval;
-  }
-
-  build(seconds: number): Outcome {
-    const { rssBytes, ...series } = this.#series;
-    return {
-      seconds,
-      deliveries: this.#last.messages - this.#first.messages,
-      publishes: this.#last.published - this.#first.published,
-      answers: this.#last.answered - this.#first.answered,
-      late: this.#last.late - this.#first.late,
-      latency: this.#latency,
-      slowLatency: this.#slowLatency,
-      answerLatency: this.#answerLatency,
-      series: rssBytes.length === series.at.length ? { ...series, rssBytes } : series,
-      load: loadResult(this.#spent, this.#loadCores),
-    };
-  }
-}
-
-const shortestIntervalSeconds = 0.05;
-
-/** Several runs as one: of a kind, one after the other. */
-export function joinOutcomes(outcomes: readonly Outcome[]): Outcome {
-  const sum = (of: (outcome: Outcome) => number): number =>
-    outcomes.reduce((total, outcome) => total + of(outcome), 0);
-  const join = (of: (outcome: Outcome) => Latency): Latency => {
-    const latency = new Latency();
-    for (const outcome of outcomes) latency.add(of(outcome));
-    return latency;
-  };
-  let seconds = 0;
-  const at: number[] = [];
-  for (const outcome of outcomes) {
-    at.push(...outcome.series.at.map((each) => round(seconds + each)));
-    seconds += outcome.seconds;
-  }
-  const all = (of: (series: Series) => number[] | undefined): number[] =>
-    outcomes.flatMap(({ series }) => of(series) ?? []);
-  const rssBytes = all((series) => series.rssBytes);
-  return {
-    seconds,
-    deliveries: sum((outcome) => outcome.deliveries),
-    publishes: sum((outcome) => outcome.publishes),
-    answers: sum((outcome) => outcome.answers),
-    late: sum((outcome) => outcome.late),
-    latency: join((outcome) => outcome.latency),
-    slowLatency: join((outcome) => outcome.slowLatency),
-    answerLatency: join((outcome) => outcome.answerLatency),
-    series: {
-      at,
-      deliveriesPerSecond: all((series) => series.deliveriesPerSecond),
-      publishesPerSecond: all((series) => series.publishesPerSecond),
-      p50: all((series) => series.p50),
-      p99: all((series) => series.p99),
-      ...(rssBytes.length === at.length ? { rssBytes } : {}),
-    },
-    load: {
-      processes: Math.max(...outcomes.map(({ load }) => load.processes)),
-      cpuShare: Math.max(...outcomes.map(({ load }) => load.cpuShare)),
-      isBottleneck: outcomes.some(({ load }) => load.isBottleneck),
-    },
-  };
-}
-
-/** What the load processes spent, judged. `cores` is how many they had to share. */
-export function loadResult(spent: readonly Spent[], cores: number | undefined): LoadResult {
-  const shares = spent.map(cpuShare);
-  const busiest = Math.max(0, ...shares);
-  const together = shares.reduce((sum, share) => sum + share, 0);
-  return {
-    processes: spent.length,
-    cpuShare: round(busiest),
-    isBottleneck:
-      busiest >= limitingShare ||
-      (cores !== undefined && together >= limitingShare * Math.min(cores, spent.length)),
-  };
-}
-
-function addSpent(a: Spent | undefined, b: Spent): Spent {
-  if (a === undefined) return b;
-  return {
-    seconds: a.seconds + b.seconds,
-    userSeconds: a.userSeconds + b.userSeconds,
-    systemSeconds: a.systemSeconds + b.systemSeconds,
-  };
-}
-
-function merged(encoded: readonly (string | undefined)[]): Latency {
-  const latency = new Latency();
-  for (const text of encoded) if (text !== undefined) latency.add(Latency.decode(text));
-  return latency;
-}
-
 function sumOf(arrays: readonly Uint32Array[], length: number): Uint32Array {
   const sum = new Uint32Array(length);
   for (const array of arrays) for (let i = 0; i < length; i++) sum[i]! += array[i]!;
   return sum;
+}
+
+function fillersOf(payloadBytes: number, heads: readonly string[], texts: DialectRef["texts"]): string[] {
+  if (texts === "prose") return proseFillers(payloadBytes, heads);
+  return heads.map((head) => makeFiller(payloadBytes, head));
 }
 
 /** So many that neither cores nor open files limit. */
@@ -511,8 +315,4 @@ function localAddressOf(index: number, readers: number): string | undefined {
 
 function stalled({ quick, expected, published, answered }: Totals): string {
   return `nothing has come for ${stallMs / 1_000} s: of ${expected} deliveries ${quick} arrived, of ${published} publishes ${answered} were answered`;
-}
-
-function round(value: number): number {
-  return Math.round(value * 1_000) / 1_000;
 }

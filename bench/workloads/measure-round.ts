@@ -7,7 +7,8 @@ import type { Cpu, LatencyResult, Row } from "../report/result.ts";
 import { processMemory, processTimes } from "../targets/processes.ts";
 import { type Health, type Running, targetName } from "../targets/target.ts";
 import { HealthProbe } from "./health-probe.ts";
-import type { Loads, Outcome } from "./loads.ts";
+import type { Loads } from "./loads.ts";
+import type { Outcome } from "./outcome.ts";
 import type { Site } from "./workload.ts";
 
 export interface RoundOptions {
@@ -69,7 +70,10 @@ export async function measureRound(options: RoundOptions): Promise<Row> {
     notes: notesOf(outcome, seen.notes),
     ...seenOf(seen, work),
   };
-  if (per === "delivery") row.deliveries = outcome.deliveries;
+  if (per === "delivery") {
+    row.deliveries = outcome.deliveries;
+    if (outcome.deliveries > 0) row.wireBytes = outcome.bytes / outcome.deliveries;
+  }
   return row;
 }
 

@@ -4,9 +4,8 @@ import type { Follows } from "../load/crowd.ts";
 import { readerName } from "../targets/whalesong-dialect.ts";
 import { evenSchedule } from "./follows.ts";
 import { Loads } from "./loads.ts";
-import { measureRound } from "./measure-round.ts";
-import { warmUpPart } from "./whale.ts";
-import type { OpenedWorkload, Round, Site } from "./workload.ts";
+import { closedAndPaced } from "./rounds.ts";
+import type { OpenedWorkload, Site } from "./workload.ts";
 
 export interface MentionsOptions {
   authors: number;
@@ -43,34 +42,17 @@ export async function openMentions(site: Site, options: MentionsOptions): Promis
   });
   await site.run.phase("mentions: connect", loads.readers, (progress) => loads.open("live", progress));
   await loads.openPublishers();
-  const shared = { site, loads, workload: "mentions", warmUpSeconds: seconds * warmUpPart };
-  const parameters = { authors, online: sessions, payloadBytes };
-  const rounds: Round[] = inFlight.map((count) => {
-    const name = `${authors.toLocaleString("en")} authors, ${count} in flight`;
-    return {
-      name,
-      measure: () =>
-        measureRound({
-          ...shared,
-          name,
-          parameters: { ...parameters, inFlight: count },
-          pace: { kind: "closed", inFlight: count, seconds },
-        }),
-    };
+  const rounds = closedAndPaced({
+    site,
+    loads,
+    workload: "mentions",
+    named: `${authors.toLocaleString("en")} authors`,
+    parameters: { authors, online: sessions, payloadBytes },
+    inFlight,
+    pacedPerSecond,
+    readersEach: sessions,
+    seconds,
   });
-  if (pacedPerSecond !== undefined) {
-    const name = `${authors.toLocaleString("en")} authors, ${pacedPerSecond.toLocaleString("en")} deliveries/s`;
-    rounds.push({
-      name,
-      measure: () =>
-        measureRound({
-          ...shared,
-          name,
-          parameters: { ...parameters, pacedPerSecond },
-          pace: { kind: "paced", perSecond: pacedPerSecond / sessions, seconds },
-        }),
-    });
-  }
   return { rounds, close: () => loads.close() };
 }
 

@@ -8,8 +8,9 @@ import type { Row } from "../report/result.ts";
 import { processMemory } from "../targets/processes.ts";
 import { targetName } from "../targets/target.ts";
 import { evenSchedule, followAtRandom } from "./follows.ts";
-import { Loads, loadResult } from "./loads.ts";
+import { Loads } from "./loads.ts";
 import { ServerWatch, seenOf } from "./measure-round.ts";
+import { loadResult } from "./outcome.ts";
 import type { Site } from "./workload.ts";
 
 export interface ReconnectOptions {

@@ -2,10 +2,9 @@
 
 import { evenSchedule, followAtRandom } from "./follows.ts";
 import { Loads } from "./loads.ts";
-import { measureRound } from "./measure-round.ts";
 import { openReaders } from "./open-readers.ts";
-import { warmUpPart } from "./whale.ts";
-import type { OpenedWorkload, Round, Site } from "./workload.ts";
+import { closedAndPaced } from "./rounds.ts";
+import type { OpenedWorkload, Site } from "./workload.ts";
 
 export interface ShoalOptions {
   authors: number;
@@ -48,34 +47,15 @@ export async function openShoal(site: Site, options: ShoalOptions): Promise<Open
     publishers,
   });
   await openReaders(site, loads, "shoal");
-  const shared = { site, loads, workload: "shoal", warmUpSeconds: seconds * warmUpPart };
-  const parameters = { authors, online: readers, follows, payloadBytes };
-  const rounds: Round[] = inFlight.map((count) => {
-    const name = `${count} in flight`;
-    return {
-      name,
-      measure: () =>
-        measureRound({
-          ...shared,
-          name,
-          parameters: { ...parameters, inFlight: count },
-          pace: { kind: "closed", inFlight: count, seconds },
-        }),
-    };
+  const rounds = closedAndPaced({
+    site,
+    loads,
+    workload: "shoal",
+    parameters: { authors, online: readers, follows, payloadBytes },
+    inFlight,
+    pacedPerSecond,
+    readersEach: (readers * Math.min(follows, authors)) / authors,
+    seconds,
   });
-  if (pacedPerSecond !== undefined) {
-    const name = `${pacedPerSecond.toLocaleString("en")} deliveries/s`;
-    const perSecond = (pacedPerSecond * authors) / (readers * Math.min(follows, authors));
-    rounds.push({
-      name,
-      measure: () =>
-        measureRound({
-          ...shared,
-          name,
-          parameters: { ...parameters, pacedPerSecond },
-          pace: { kind: "paced", perSecond, seconds },
-        }),
-    });
-  }
   return { rounds, close: () => loads.close() };
 }

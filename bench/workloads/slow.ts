@@ -10,10 +10,11 @@ import { LiveLine } from "../live.ts";
 import type { Row } from "../report/result.ts";
 import { targetName } from "../targets/target.ts";
 import { followOne } from "./follows.ts";
-import { Loads, type Outcome, joinOutcomes } from "./loads.ts";
+import { Loads } from "./loads.ts";
 import { ServerWatch, type Seen, joinSeen, latencyResult, seenOf } from "./measure-round.ts";
 import { openReaders } from "./open-readers.ts";
-import { warmUpPart } from "./whale.ts";
+import { type Outcome, joinOutcomes } from "./outcome.ts";
+import { warmUpPart } from "./rounds.ts";
 import type { Site } from "./workload.ts";
 
 export interface SlowOptions {

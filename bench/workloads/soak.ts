@@ -11,8 +11,9 @@ import { LiveLine, rate } from "../live.ts";
 import { processMemory } from "../targets/processes.ts";
 import { followAtRandom, sliceFollows } from "./follows.ts";
 import type { Follows } from "../load/crowd.ts";
-import { Loads, type Outcome, joinOutcomes } from "./loads.ts";
+import { Loads } from "./loads.ts";
 import { ServerWatch, joinSeen, latencyResult, type Seen, seenOf } from "./measure-round.ts";
+import { type Outcome, joinOutcomes } from "./outcome.ts";
 import type { Site } from "./workload.ts";
 
 export interface SoakOptions {

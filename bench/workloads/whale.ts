@@ -6,9 +6,9 @@
 
 import { Loads } from "./loads.ts";
 import { followOne } from "./follows.ts";
-import { measureRound } from "./measure-round.ts";
 import { openReaders } from "./open-readers.ts";
-import type { OpenedWorkload, Round, Site } from "./workload.ts";
+import { closedAndPaced } from "./rounds.ts";
+import type { OpenedWorkload, Site } from "./workload.ts";
 
 export interface WhaleOptions {
   online: number;
@@ -29,9 +29,6 @@ export const whaleDefaults = {
   payloadBytes: 200,
 } as const;
 
-/** What of a round's length is run before it, uncounted. */
-export const warmUpPart = 0.3;
-
 export async function openWhale(site: Site, options: WhaleOptions): Promise<OpenedWorkload> {
   const { online, inFlight, pacedPerSecond, seconds, payloadBytes, processes } = options;
   const loads = await Loads.start({
@@ -44,35 +41,16 @@ export async function openWhale(site: Site, options: WhaleOptions): Promise<Open
     payloadBytes,
   });
   await openReaders(site, loads, `whale: ${online.toLocaleString("en")} followers`);
-  const shared = { site, loads, workload: "whale", warmUpSeconds: seconds * warmUpPart };
-  const named = `${online.toLocaleString("en")} online`;
-  const parameters = { online, payloadBytes };
-  const rounds: Round[] = inFlight.map((count) => {
-    const name = `${named}, ${count} in flight`;
-    return {
-      name,
-      measure: () =>
-        measureRound({
-          ...shared,
-          name,
-          parameters: { ...parameters, inFlight: count },
-          pace: { kind: "closed", inFlight: count, seconds },
-        }),
-    };
+  const rounds = closedAndPaced({
+    site,
+    loads,
+    workload: "whale",
+    named: `${online.toLocaleString("en")} online`,
+    parameters: { online, payloadBytes },
+    inFlight,
+    pacedPerSecond,
+    readersEach: online,
+    seconds,
   });
-  if (pacedPerSecond !== undefined) {
-    const name = `${named}, ${pacedPerSecond.toLocaleString("en")} deliveries/s`;
-    const perSecond = pacedPerSecond / online;
-    rounds.push({
-      name,
-      measure: () =>
-        measureRound({
-          ...shared,
-          name,
-          parameters: { ...parameters, pacedPerSecond },
-          pace: { kind: "paced", perSecond, seconds },
-        }),
-    });
-  }
   return { rounds, close: () => loads.close() };
 }

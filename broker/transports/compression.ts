@@ -18,7 +18,7 @@ import { WebSocketEncoder, frameOf, openings, startOf } from "./websocket-frames
 /** The window, as a power of 2 in bytes. Posts are shorter, and what both ends hold for it is a quarter of the greatest's. */
 const windowBits = 13;
 const deflating = { windowBits, memLevel: 6, level: 3, finishFlush: constants.Z_SYNC_FLUSH };
-/** Messages shorter than this, in bytes, would save some 70 bytes at most (`bench/compression.ts`). */
+/** Messages shorter than this, in bytes, would save some 70 bytes at most. */
 export const leastDeflatedBytes = 256;
 /** Longer ones would hold the event loop for more than 2 ms or so. */
 export const mostDeflatedBytes = 262_144;

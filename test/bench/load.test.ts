@@ -4,12 +4,15 @@
 import { once } from "node:events";
 import { type AddressInfo, type Server, type Socket, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { constants, deflateRawSync } from "node:zlib";
 import tap, { type Test } from "tap";
 
 import { seededRandom } from "../../clients/cli/replay/random.ts";
 import { Latency } from "../../bench/latency.ts";
 import { Crowd, type CrowdOptions, type Tally } from "../../bench/load/crowd.ts";
 import type { Dialect } from "../../bench/load/dialect.ts";
+import { inflatingDecoder } from "../../bench/load/inflating.ts";
+import { proseFillers } from "../../bench/load/prose.ts";
 import { Publishing } from "../../bench/load/publishing.ts";
 import {
   hashSequence,
@@ -183,6 +186,73 @@ await tap.test("a refusal, and an end, is told with what the target said last", 
   );
 });
 
+await tap.test("what a server deflates is found as it was, however the stream is cut", async (t) => {
+  const random = seededRandom(7);
+  const count = 200;
+  const frames = Array.from({ length: count }, (_, sequence) => {
+    const text = `{"sub":1,"event":"post","cursor":"${sequence}","text":"${makeStamp(sequence, 5)}${filler}"}`;
+    // Some go as they are. What the first reader has had inflated the others get from memory.
+    return sequence % 5 === 0 ? frameOf(Buffer.from(text), 0x81) : frameOf(deflated(text), 0xc1);
+  });
+  const stream = Buffer.concat([frameOf(Buffer.from("live"), 0x81), ...frames]);
+  const address = await serve(t, (socket, line) => {
+    if (line === "hello") socket.write("ok\n");
+    if (line !== "subscribe") return;
+    void (async () => {
+      for (let at = 0; at < stream.length;) {
+        const end = at + 1 + Math.floor(random() * 400);
+        socket.write(stream.subarray(at, end));
+        at = end;
+        await new Promise(setImmediate); // lets it leave as a piece of its own
+      }
+    })();
+  });
+  const steps = [
+    { send: Buffer.from("hello\n"), until: Buffer.from("ok\n") },
+    { send: Buffer.from("subscribe\n"), until: Buffer.from("live") },
+  ];
+  const crowd = crowdOf(3, {
+    dialect: { ...lines(address), reader: () => ({ steps, decoder: inflatingDecoder }) },
+    onFailure: (error) => t.fail(error.message),
+  });
+  await crowd.open({ from: "live", onReady: () => {} });
+  while (crowd.messages < count * 3) await sleep(1);
+  t.strictSame(crowd.check(tallyOf(Array.from({ length: count }, (_, i) => i))), {
+    readers: 0,
+    first: undefined,
+  });
+  t.equal(crowd.bytes, 3 * (stream.length + "ok\n".length), "bytes are those on the wire");
+  crowd.drop();
+});
+
+await tap.test("texts of prose have the length asked for, and what they begin with", (t) => {
+  const heads = [" @somebody ", ""];
+  const fillers = proseFillers(300, heads);
+  t.ok(fillers.length >= 61 && fillers.length % heads.length === 0);
+  for (const [i, text] of fillers.entries()) {
+    t.equal(text.length, 300 - stampBytes);
+    t.ok(text.startsWith(heads[i % 2]!));
+    t.match(text.slice(heads[i % 2]!.length), /^[A-Za-z0-9.,;:?!()' -]+$/, "no mentions, nothing to escape");
+  }
+  t.equal(new Set(fillers).size, fillers.length, "each is another passage");
+  t.throws(() => proseFillers(40, [" @somebody whose name is long "]), /no room/);
+  t.end();
+});
+
+/** As a server with permessage-deflate sends it, without context takeover. */
+function deflated(text: string): Buffer {
+  return deflateRawSync(text, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
+}
+
+function frameOf(payload: Buffer, firstByte: number): Buffer {
+  const isShort = payload.length < 126;
+  const header = Buffer.alloc(isShort ? 2 : 4);
+  header[0] = firstByte;
+  header[1] = isShort ? payload.length : 126;
+  if (!isShort) header.writeUInt16BE(payload.length, 2);
+  return Buffer.concat([header, payload]);
+}
+
 await tap.test("paced: a post that leaves late is stamped with the time it was due", async (t) => {
   const stamps: number[] = [];
   const address = await serve(t, (socket, line) => {
@@ -223,9 +293,14 @@ await tap.test("closed: another goes out when one is complete, and never before"
     publishing.onComplete(complete - 1);
     t.ok(publishing.published <= complete + 3, "no more than three are under way");
   }
-  await sleep(200); // its time is over: what is under way may end, nothing new begins
+  // Until its time is over: then what is under way may end, and nothing new begins.
+  let sequence = 10;
+  for (let before = 0; publishing.published > before; await sleep(1)) {
+    before = publishing.published;
+    publishing.onComplete(sequence++);
+  }
   const { published } = publishing;
-  for (let sequence = 10; sequence < published; sequence++) publishing.onComplete(sequence);
+  while (sequence < published) publishing.onComplete(sequence++);
   await running;
   t.equal(publishing.published, published);
   t.equal(publishing.completed, published);

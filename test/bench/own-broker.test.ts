@@ -34,6 +34,26 @@ await tap.test("whale starts a broker, measures it and leaves nothing behind", a
   t.equal(processTree([process.pid]).length, before, "its processes are gone");
 });
 
+await tap.test("with --deflate readers ask for compression, and fewer bytes come", async (t) => {
+  const folder = t.testdir({});
+  const sizes = ["--online", "20", "--in-flight", "2", "--paced", "1000", "--seconds", "0.3", "--loads", "1"];
+  const wireBytes = async (...args: string[]): Promise<number[]> => {
+    const { result } = await measure(folder, "whale", ...sizes, "--payload-bytes", "1000", ...args);
+    const ours = result.rows.filter(({ target }) => target.startsWith("whalesong "));
+    for (const { deliveries, publishes } of ours) t.equal(deliveries, publishes! * 20);
+    return ours.map((row) => row.wireBytes!);
+  };
+  for (const bytes of await wireBytes()) t.ok(bytes > 1_000, `${bytes} bytes`);
+  for (const bytes of await wireBytes("--deflate")) t.ok(bytes > 300 && bytes < 900, `${bytes} bytes`);
+});
+
+await tap.test("a broker that does not compress is found out by --deflate", async (t) => {
+  const broker = await startBroker(t);
+  const { status, stderr } = await bench("whale", "--url", broker.url, "--online", "5", "--deflate");
+  t.equal(status, 1);
+  t.match(stderr, /the broker compresses nothing \(serve --compress\), or refused/);
+});
+
 await tap.test("idle starts the broker anew over the follows that were made", async (t) => {
   const folder = t.testdir({});
   const { result } = await measure(folder, "idle", "--scale", "0.002", "--follows", "3");
