@@ -13,7 +13,7 @@ interface SlowCommandOptions {
 export const slowCommand: WorkloadCommand<SlowCommandOptions> = {
   name: "slow",
   description:
-    "one tenth of the readers read at 1 KB/s, in turns with none that does: what the others notice",
+    "one tenth of the readers read at 1 KB/s, in turns with none that does: what the others notice, at first and once these catch up",
   configure: (command) =>
     command
       .option("--online <n>", "readers", wholeNumber(10, 1_000_000), slowDefaults.online)

@@ -50,6 +50,8 @@ export interface Running {
   pids(): number[];
   /** What it tells of itself since it was asked last, by its own means; undefined where it tells nothing. */
   health?(): Promise<Health | undefined>;
+  /** One of its counters now, by the name it has in its metrics; undefined where it cannot be read. */
+  counter?(name: string): Promise<number | undefined>;
   /** Collects garbage in its processes, so that memory is what is held. Absent where that cannot be asked for. */
   collectGarbage?(): Promise<void>;
   /** Where it answers a health check by HTTP; a workload may time that. */
