@@ -6,6 +6,8 @@
  * A process tells what it has: the log and the store, or a front, or both. Where they are several, `aggregator` says how
  * one figure of the broker comes of theirs (workers/figures.ts). */
 
+import { statSync } from "node:fs";
+
 import { type Aggregator, Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
 
 import type { ErrorCode } from "../protocol/index.ts";
@@ -54,7 +56,7 @@ export interface Metrics extends FrontMetrics {
 /** Metrics of their own registry, so that several brokers can live in one process. */
 export function createMetrics(sources: Partial<CoreSources & FrontSources>): Metrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  addProcess(registry);
   const { state, log, cluster, streams, sessions } = sources;
   if (state !== undefined && log !== undefined) addCore(registry, { state, log });
   if (cluster !== undefined) addCluster(registry, cluster.log);
@@ -101,6 +103,25 @@ export function createMetrics(sources: Partial<CoreSources & FrontSources>): Met
     },
     onFault: () => faults.inc(),
   };
+}
+
+/** They list every connection to count it, most of them twice, while nothing else gets its turn. */
+const costly = ["handles", "handles_total", "resources", "resources_total"].map(
+  (what) => `nodejs_active_${what}`,
+);
+
+/** What any process of Node.js tells, as far as that does not grow with its connections. */
+function addProcess(registry: Registry): void {
+  collectDefaultMetrics({ register: registry });
+  for (const name of costly) registry.removeSingleMetric(name);
+  if (countOpenFiles() === 0) return;
+  registry.removeSingleMetric("process_open_fds");
+  addGauges(registry, [["process_open_fds", "Number of open file descriptors.", countOpenFiles]]);
+}
+
+/** As Linux tells it since 6.2, without a list of them; 0 where it does not. */
+function countOpenFiles(): number {
+  return statSync("/proc/self/fd", { throwIfNoEntry: false })?.size ?? 0;
 }
 
 type GaugeOf = [name: string, help: string, read: () => number, aggregator?: Aggregator];

@@ -1,5 +1,9 @@
 /* What the broker tells of itself. */
 
+import { once } from "node:events";
+import { readdirSync } from "node:fs";
+import { type Socket, connect } from "node:net";
+
 import tap from "tap";
 
 import { EventReader } from "../transports/event-reader.ts";
@@ -72,3 +76,27 @@ await tap.test("they follow what happens", async (t) => {
   while ((await scrape(url)).get("whalesong_sessions") !== 0); // a session that is kept would time this out
   t.equal((await scrape(url)).get("whalesong_sessions_opened_total"), 2, "counters do not go down");
 });
+
+await tap.test(
+  "open files are counted; connections are not listed for a figure that grows with them",
+  async (t) => {
+    const { url } = await startServer(t);
+    const before = await scrape(url);
+    const sockets: Socket[] = Array.from({ length: 100 }, () =>
+      connect(Number(new URL(url).port), "127.0.0.1"),
+    );
+    await Promise.all(sockets.map((socket) => once(socket, "connect")));
+    const after = await scrape(url);
+    if (process.platform === "linux") {
+      t.ok(after.get("process_open_fds")! >= before.get("process_open_fds")! + sockets.length);
+      const listed = readdirSync("/proc/self/fd").length;
+      t.ok(Math.abs(after.get("process_open_fds")! - listed) < 20, `${listed} listed`);
+      t.ok(after.get("process_max_fds")! > 0);
+    }
+    t.same(
+      [...after.keys()].filter((name) => /^nodejs_active_(handles|resources)/.test(name)),
+      [],
+    );
+    for (const socket of sockets) socket.destroy();
+  },
+);
