@@ -24,10 +24,11 @@ import {
   type Outcome,
   type Stamped,
   type State,
-  isForWantOfRoom,
 } from "../state/index.ts";
+import { Applier, type Received } from "./applier.ts";
 import { type Batch, BatchError, decodeBatch } from "./batch.ts";
 import { pause } from "./connection.ts";
+import { failureOf, mismatch, unavailable } from "./refusals.ts";
 import { Sender } from "./sender.ts";
 import type { LogMessage, LogStream, StreamLook } from "./stream.ts";
 import { type Verdict, judge, noted } from "./writers.ts";
@@ -35,8 +36,6 @@ import { type Verdict, judge, noted } from "./writers.ts";
 /** How often the log is looked at, in ms, and how soon after a trouble. */
 const lookMs = 2_000;
 const troubleMs = 500;
-/** Commands applied in one transaction, unless one batch holds more. */
-const maxCommit = 512;
 /** How often a reason whose figures change is told anew, in ms. */
 const tellMs = 5_000;
 /** How soon to look again while those who hear of entries are behind, in ms. */
@@ -52,11 +51,6 @@ export interface ClusterLogOptions {
   onLost?: () => void;
   /** How long callers wait for an answer, in ms. @default 10,000 */
   answerMs?: number;
-}
-
-/** A message of the log and what it holds. */
-interface Received extends LogMessage {
-  batch: Batch;
 }
 
 /** How this node stands to the log. */
@@ -218,24 +212,19 @@ export class ClusterLog implements Log {
     const onEnd = (): void => stop.abort();
     signal.addEventListener("abort", onEnd);
     const watch = setInterval(() => void this.#watch(stream, stop), lookMs);
+    const applier = new Applier(async (received) => {
+      await this.#apply(received, signal);
+      this.#takeCommandsAtHead();
+    }, onEnd);
     try {
       this.#takeCommandsAtHead();
-      let received: Received[] = [];
-      let commands = 0;
-      for await (const message of stream.read(this.#mark.seq + 1, stop.signal)) {
-        const batch = decodeOrSay(message);
-        received.push({ ...message, batch });
-        commands += batch.commands.length;
-        if (!message.isLast && commands < maxCommit) continue;
-        await this.#apply(received, signal);
-        this.#takeCommandsAtHead();
-        received = [];
-        commands = 0;
-      }
+      for await (const message of stream.read(this.#mark.seq + 1, stop.signal))
+        await applier.add({ ...message, batch: decodeOrSay(message) });
     } finally {
       clearInterval(watch);
       signal.removeEventListener("abort", onEnd);
       stop.abort();
+      await applier.settled();
     }
   }
 
@@ -368,24 +357,4 @@ function decodeOrSay(message: LogMessage): Batch {
       throw new BatchError(`message ${message.seq} of the cluster's log cannot be applied: ${error.message}`);
     throw error;
   }
-}
-
-function unavailable(message: string): WhalesongError {
-  return new WhalesongError("unavailable", message);
-}
-
-function mismatch(how: string): WhalesongError {
-  return new WhalesongError(
-    "epoch_mismatch",
-    `the cluster's log is not the one that this node has applied: ${how}; restore the log, or begin anew with this node's data (whalesong cluster init --help)`,
-  );
-}
-
-function failureOf(error: unknown): WhalesongError {
-  if (isForWantOfRoom(error))
-    return new WhalesongError(
-      "storage_full",
-      `the store could not be written (${(error as Error).message}); this node goes on when there is room`,
-    );
-  return new WhalesongError("internal", "a fault of the broker, which is logged there");
 }

@@ -54,8 +54,6 @@ export interface LogMessage {
   /** ns since the Unix epoch, to a double's precision. */
   time: number;
   data: Uint8Array;
-  /** Nothing more is at hand now. */
-  isLast: boolean;
 }
 
 export class LogStream {
@@ -153,12 +151,7 @@ export class LogStream {
       let expected = seq;
       for await (const message of messages) {
         if (message.seq !== expected++) return;
-        yield {
-          seq: message.seq,
-          time: message.info.timestampNanos,
-          data: message.data,
-          isLast: messages.getPending() <= 1, // this one counts until the next is asked for
-        };
+        yield { seq: message.seq, time: message.info.timestampNanos, data: message.data };
         if (signal.aborted) return;
       }
     } finally {

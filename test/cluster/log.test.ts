@@ -108,6 +108,19 @@ await natsTest(
 
 await natsTest(
   tap,
+  "a lone command is answered, however little else there is",
+  { timeoutMs: 60_000 },
+  async (t) => {
+    const { node } = await ground(t);
+    const a = await node();
+    await until(() => a.log.refusal === undefined);
+    for (let i = 1; i <= 500; i++) await a.log.append(post("u", `post ${i}`)); // one left lying would be refused after 10 s
+    t.equal(a.log.durable, 500);
+  },
+);
+
+await natsTest(
+  tap,
   "the time of the log never runs backwards, whatever writers' clocks say",
   { timeoutMs: 60_000 },
   async (t) => {
