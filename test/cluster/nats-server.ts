@@ -294,10 +294,14 @@ cluster { name: test, listen: "${host}:${ports.cluster}", routes: [${routes}] }`
 }
 
 /** Starts a program that ends with this process, however that ends. */
-export function spawnBound(file: string, args: readonly string[]): ChildProcess {
+export function spawnBound(
+  file: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): ChildProcess {
   const bind = findProgram("setpriv");
   const all = [...(bind === undefined ? [] : [bind, "--pdeathsig", "KILL"]), file, ...args];
-  return spawn(all[0] ?? file, all.slice(1), { stdio: ["ignore", "pipe", "pipe"] });
+  return spawn(all[0] ?? file, all.slice(1), { env, stdio: ["ignore", "pipe", "pipe"] });
 }
 
 /** The least port taken, and the first that the kernel gives to outgoing connections. */

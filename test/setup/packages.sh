@@ -8,9 +8,13 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 has() { command -v "$1" >/dev/null 2>&1; }
 missing=""
 has chromium || missing="$missing chromium"
-# What the bench compares with.
+# What the runbook's commands and files need.
+for tool in curl openssl; do has $tool || missing="$missing $tool"; done
+# A cluster's log, and what the bench compares with.
 servers=""
 for server in redis-server mosquitto nats-server nginx; do has $server || servers="$servers $server"; done
+# Its promtool checks the alerts.
+has promtool || servers="$servers prometheus"
 missing="$missing$servers"
 [ -e /usr/lib/nginx/modules/ngx_nchan_module.so ] || missing="$missing libnginx-mod-nchan"
 [ -z "$missing" ] && exit 0
