@@ -42,7 +42,7 @@ export const errorCodes = {
   epoch_mismatch: {
     status: 410,
     retryable: false,
-    meaning: "the cursor belongs to another history of this broker",
+    meaning: "the cursor belongs to another history of this broker; of a write: the cluster's log does",
   },
   cursor_in_future: { status: 400, retryable: false, meaning: "the cursor lies beyond the head" },
   rate_limited: { status: 429, retryable: true, meaning: "too many requests; wait `retryAfterMs`" },
