@@ -211,15 +211,23 @@ export class ClusterLog implements Log {
     const stop = new AbortController();
     const onEnd = (): void => stop.abort();
     signal.addEventListener("abort", onEnd);
-    const watch = setInterval(() => void this.#watch(stream, stop), lookMs);
+    let came = 0;
+    let cameBefore = -1;
+    const watch = setInterval(() => {
+      const isSilent = came === cameBefore;
+      cameBefore = came;
+      void this.#watch(stream, stop, isSilent);
+    }, lookMs);
     const applier = new Applier(async (received) => {
       await this.#apply(received, signal);
       this.#takeCommandsAtHead();
     }, onEnd);
     try {
       this.#takeCommandsAtHead();
-      for await (const message of stream.read(this.#mark.seq + 1, stop.signal))
+      for await (const message of stream.read(this.#mark.seq + 1, stop.signal)) {
+        came = message.seq;
         await applier.add({ ...message, batch: decodeOrSay(message) });
+      }
     } finally {
       clearInterval(watch);
       signal.removeEventListener("abort", onEnd);
@@ -228,10 +236,14 @@ export class ClusterLog implements Log {
     }
   }
 
-  async #watch(stream: LogStream, stop: AbortController): Promise<void> {
+  /** Ends the reading when the log is not right, or has more and nothing comes. */
+  async #watch(stream: LogStream, stop: AbortController, isSilent: boolean): Promise<void> {
     try {
-      if (!(await this.#examine(stream))) stop.abort();
-      else if (!stop.signal.aborted) this.#takeCommandsAtHead();
+      const isRight = await this.#examine(stream);
+      if (stop.signal.aborted) return;
+      const { seq, lastSeq } = this.standing;
+      if (!isRight || (isSilent && lastSeq > seq)) stop.abort();
+      else this.#takeCommandsAtHead();
     } catch (error) {
       if (!stop.signal.aborted) this.#holdFor(error);
     }

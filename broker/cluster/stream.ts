@@ -7,6 +7,7 @@ import {
   type ConsumerMessages,
   DeliverPolicy,
   DiscardPolicy,
+  Events,
   type JetStreamClient,
   type JetStreamManager,
   type NatsConnection,
@@ -60,10 +61,14 @@ export class LogStream {
   readonly #names: ClusterNames;
   readonly #js: JetStreamClient;
   readonly #manager: JetStreamManager;
+  /** Ends of those that read at present. */
+  readonly #readers = new Set<() => void>();
 
   static async of(connection: NatsConnection, names: ClusterNames): Promise<LogStream> {
     const manager = await connection.jetstreamManager({ timeout: answerMs, checkAPI: false });
-    return new LogStream(names, connection.jetstream({ timeout: answerMs }), manager);
+    const stream = new LogStream(names, connection.jetstream({ timeout: answerMs }), manager);
+    void stream.#endReadersWithout(connection);
+    return stream;
   }
 
   private constructor(names: ClusterNames, js: JetStreamClient, manager: JetStreamManager) {
@@ -145,7 +150,9 @@ export class LogStream {
       idle_heartbeat: heartbeatMs,
     });
     const end = (): void => void messages.close();
+    this.#readers.add(end);
     signal.addEventListener("abort", end);
+    if (signal.aborted) end();
     void endOnTrouble(messages);
     try {
       let expected = seq;
@@ -156,13 +163,20 @@ export class LogStream {
       }
     } finally {
       signal.removeEventListener("abort", end);
+      this.#readers.delete(end);
       end();
       this.#manager.consumers.delete(stream, name).catch(() => {}); // NATS forgets it by itself, too
     }
   }
+
+  /** A consumer may have gone with the server that had it, and the client's own would not be told. */
+  async #endReadersWithout(connection: NatsConnection): Promise<void> {
+    for await (const { type } of connection.status())
+      if (type === Events.Disconnect || type === Events.Reconnect) for (const end of this.#readers) end();
+  }
 }
 
-/** Whatever it is that the reader is told, a new one finds out. */
+/** Whatever it is that a reader is told, a new one finds out. */
 async function endOnTrouble(messages: ConsumerMessages): Promise<void> {
   const troubles = new Set<string>([
     "heartbeats_missed",
