@@ -54,5 +54,6 @@ function progressOf(id: number): Progress {
 }
 
 function reply(message: Reply): void {
-  if (process.connected) process.send?.(message);
+  // Nobody is left to hear it, when it cannot be sent: this process ends next.
+  if (process.connected) process.send?.(message, undefined, undefined, () => {});
 }

@@ -57,7 +57,7 @@ export class Connection {
   readonly #decoder: Decoder | undefined;
   #step = 0;
   #state: "opening" | "ready" | "closed" = "opening";
-  /** Of an answer that is waited for: what came last. */
+  /** What came last of an answer that is waited for, or without a message. */
   #kept: Buffer | undefined;
   /** Bytes of the payload at hand that are still to come. */
   #skip = 0;
@@ -225,6 +225,8 @@ export class Connection {
       if (isStamp(bytes, at)) return at;
     }
     this.#gap += count - start;
+    // No message, as it seems: if the target ends the connection next, these are its last words.
+    if (start === 0) this.#kept = Buffer.from(bytes.subarray(Math.max(0, count - keptBytes), count));
     return -1;
   }
 

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { Connection } from "./connection.ts";
 import type { Dialect, ReaderRequest } from "./dialect.ts";
+import { KeepAlive } from "./keep-alive.ts";
 import { hashSequence } from "./stamp.ts";
 
 /** Which topics a row of readers reads: reader `first + i` reads `topics[offsets[i]] … topics[offsets[i + 1] - 1]`. */
@@ -31,7 +32,8 @@ export interface CrowdOptions {
   /** The topic of a sequence is `schedule[sequence % schedule.length]`. */
   schedule: Uint32Array;
   payloadBytes: number;
-  localAddress: string | undefined;
+  /** Where each connects from; undefined leaves it to the system. */
+  localAddress?: ((index: number) => string) | undefined;
   stream: ReaderRequest["stream"];
   /** Whose sessions all of them are; each its own by default. */
   user: number | undefined;
@@ -56,6 +58,7 @@ export interface Faults {
 
 /** Connections being made at once: within any listen backlog. */
 const connectingAtOnce = 256;
+const keepAliveTickMs = 100;
 /** Messages under way at once are fewer than this. */
 const ringSize = 1 << 20;
 
@@ -141,6 +144,7 @@ export class Crowd {
   /** Drops all connections; what was got stays counted. */
   drop(): void {
     clearInterval(this.#keepAlive);
+    this.#keepAlive = undefined;
     for (const connection of this.#connections) connection.close();
     this.#connections = [];
   }
@@ -190,7 +194,7 @@ export class Crowd {
     const isSlow = this.#canBeSlow(index);
     return new Connection({
       address: dialect.address,
-      localAddress,
+      localAddress: localAddress?.(index),
       script,
       payloadBytes,
       readsSmall: isSlow,
@@ -230,13 +234,11 @@ export class Crowd {
   /** In turn, over the whole time, so that it is no burst. */
   #keepAllAlive({ send, everyMs }: { send: Buffer; everyMs: number }): void {
     if (this.#keepAlive !== undefined) return;
-    const tickMs = 100;
-    let at = 0;
+    const turns = new KeepAlive(everyMs, performance.now());
     this.#keepAlive = setInterval(() => {
       const connections = this.#connections;
-      const count = Math.ceil((connections.length * tickMs) / everyMs);
-      for (let i = 0; i < count; i++) connections[at++ % Math.max(1, connections.length)]?.keepAlive(send);
-    }, tickMs);
+      turns.advance(performance.now(), connections.length, (index) => connections[index]?.keepAlive(send));
+    }, keepAliveTickMs);
     this.#keepAlive.unref();
   }
 }

@@ -9,6 +9,7 @@ import { CompletionsClient, CompletionsServer } from "./completions.ts";
 import { Crowd, type Faults, type Follows, type Tally } from "./crowd.ts";
 import type { Dialect, DialectRef, ReaderRequest } from "./dialect.ts";
 import { type Pace, Publishing } from "./publishing.ts";
+import { comesFromMany, sourceAddress } from "./source-address.ts";
 
 export interface LoadConfiguration {
   dialect: DialectRef;
@@ -19,7 +20,8 @@ export interface LoadConfiguration {
   stream: ReaderRequest["stream"];
   user: number | undefined;
   slowEvery: number | undefined;
-  localAddress: string | undefined;
+  /** Readers in all processes. */
+  readers: number;
 }
 
 /** What came about since the sample before, and in all. */
@@ -192,15 +194,16 @@ async function loadDialect({ module, options }: DialectRef): Promise<Dialect> {
 }
 
 function makeCrowd(): Crowd {
-  const { follows, topicCount, schedule, payloadBytes, localAddress, stream, user, slowEvery } =
-    configuration;
+  const { follows, topicCount, schedule, payloadBytes, readers, stream, user, slowEvery } = configuration;
   return new Crowd({
     dialect,
     follows,
     topicCount,
     schedule,
     payloadBytes,
-    localAddress,
+    localAddress: comesFromMany(readers, dialect.address.host)
+      ? (index) => sourceAddress(process.pid, index)
+      : undefined,
     stream,
     user,
     slowEvery,
@@ -220,7 +223,7 @@ function makePublishing(given: {
   audience?: Uint32Array;
   crowds?: Uint32Array;
 }): Publishing {
-  const { schedule, localAddress, topicCount } = configuration;
+  const { schedule, topicCount } = configuration;
   const nobody = new Uint32Array(topicCount);
   return new Publishing({
     audience: nobody,
@@ -228,7 +231,6 @@ function makePublishing(given: {
     ...given,
     dialect,
     schedule,
-    localAddress,
     onFailure: fail,
   });
 }

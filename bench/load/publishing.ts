@@ -21,7 +21,6 @@ export interface PublishingOptions {
   schedule: Uint32Array;
   /** Behind the stamp, one after the other; all of one length. */
   fillers: readonly string[];
-  localAddress: string | undefined;
   /** Readers of each topic, in all processes. */
   audience: Uint32Array;
   /** Processes that have readers of each topic. */
@@ -256,12 +255,11 @@ export class Publishing {
   }
 
   async #connect(index: number): Promise<Publisher> {
-    const { dialect, firstConnection, localAddress, onFailure } = this.#options;
+    const { dialect, firstConnection, onFailure } = this.#options;
     const script = dialect.publisher(firstConnection + index);
     return await new Promise((resolve, reject) => {
       const connection = new Connection({
         address: dialect.address,
-        localAddress,
         script,
         onReady: () => resolve(publisher),
         onChunk: (bytes) => script.answers?.(bytes, (id, refusal) => this.#answered(publisher, id, refusal)),

@@ -56,8 +56,6 @@ export interface Watching {
 
 /** Files that a load process has open beside its sockets. */
 const otherFiles = 256;
-/** Past so many readers in all one source address has too few ports. */
-const readersPerAddress = 20_000;
 const mostByDefault = 4;
 /** No message for so long: some are missing. */
 const stallMs = 30_000;
@@ -99,7 +97,7 @@ export class Loads {
           stream,
           user,
           slowEvery,
-          localAddress: localAddressOf(i, readers),
+          readers,
         }),
       ),
     );
@@ -305,12 +303,6 @@ function fillersOf(payloadBytes: number, heads: readonly string[], texts: Dialec
 function processesFor(sockets: number, loadCores = availableParallelism() - 1): number {
   const byFiles = Math.ceil(sockets / Math.max(1, openFileLimit() - otherFiles));
   return Math.max(1, byFiles, Math.min(mostByDefault, loadCores));
-}
-
-/** Ports of one source address end near 28,000: a larger crowd comes from several of the loopback's. */
-function localAddressOf(index: number, readers: number): string | undefined {
-  if (readers <= readersPerAddress || process.platform !== "linux") return undefined;
-  return `127.0.0.${(index % 250) + 2}`;
 }
 
 function stalled({ quick, expected, published, answered }: Totals): string {

@@ -70,7 +70,6 @@ function crowdOf(readers: number, options: Partial<CrowdOptions> & Pick<CrowdOpt
     topicCount: 1,
     schedule: Uint32Array.of(0),
     payloadBytes,
-    localAddress: undefined,
     stream: undefined,
     user: undefined,
     onComplete: () => {},
@@ -314,7 +313,6 @@ function publishingTo(address: Dialect["address"]): Publishing {
     firstConnection: 0,
     schedule: Uint32Array.of(0),
     fillers: [filler],
-    localAddress: undefined,
     audience: Uint32Array.of(1),
     crowds: Uint32Array.of(1),
     onFailure: (error) => {
