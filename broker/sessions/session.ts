@@ -222,6 +222,11 @@ export class Session implements Sink {
       this.close("no_progress", `nothing was read for ${noProgressMs} ms`);
   }
 
+  /** Its time to make progress begins anew. */
+  excuse(now: number): void {
+    this.#progressAt = now;
+  }
+
   #mayBegin({ op }: Request): boolean {
     if (this.#inFlight >= limits.inFlight || this.#outbox.answerBytes >= connectionBytes) return false;
     return this.#pages < maxPages || !isPage(op);

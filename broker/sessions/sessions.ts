@@ -16,6 +16,8 @@ import type { Rate } from "./token-bucket.ts";
 const leastAwayMs = 500;
 /** Over how long clients come back at the least, in ms. */
 const leastSpreadMs = 1_000;
+/** Between two checks, in ms: after longer this process did not run, or its clock jumped. */
+const standstillMs = 5_000;
 
 export interface SessionServices {
   state: State;
@@ -40,12 +42,14 @@ export interface SessionServices {
 export class Sessions {
   readonly #services: SessionServices;
   readonly #startedAt: number;
+  #checkedAt: number;
   /** When each was opened, in ms since the start: small numbers, which take no memory of their own. */
   readonly #openedAt = new Map<Session, number>();
   #opened = 0;
 
   constructor(services: Omit<SessionServices, "onClosed">) {
     this.#startedAt = services.now();
+    this.#checkedAt = this.#startedAt;
     this.#services = { ...services, onClosed: (session) => this.#openedAt.delete(session) };
   }
 
@@ -65,10 +69,21 @@ export class Sessions {
     return session;
   }
 
-  /** Closes sessions that make no progress. Called every second or so. */
+  /** Closes sessions that make no progress. Called every second or so; if much later, this process stood still itself. */
   check(): void {
     const now = this.#services.now();
+    const stoodStill = now - this.#checkedAt > standstillMs;
+    this.#checkedAt = now;
+    if (stoodStill) this.#beginTimesAnew(now);
     for (const [session, openedAt] of this.#openedAt) session.check(now, this.#startedAt + openedAt);
+  }
+
+  /** What clients did while nobody looked is not known yet: none is closed for that time. */
+  #beginTimesAnew(now: number): void {
+    for (const session of this.#openedAt.keys()) {
+      this.#openedAt.set(session, now - this.#startedAt);
+      session.excuse(now);
+    }
   }
 
   /** Ends a subscription whose entries are gone. */

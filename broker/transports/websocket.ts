@@ -46,7 +46,7 @@ class ClientSocket extends WebSocket implements Connection {
   session!: Session;
   transport!: WebSocketTransport;
   encoder: WebSocketEncoder = encoders.json;
-  /** Something came since the last ping. */
+  /** Something came since the last ping, or what had waited for it was taken. */
   isAlive = true;
 
   /** Takes what `ws` has to tell there and then: nobody else listens. */
@@ -115,6 +115,8 @@ export class WebSocketTransport {
 
   /** Pings every client and ends those that answered nothing since the last time. Called every half minute or so. */
   async ping(): Promise<void> {
+    // Called late, after this process stood still, it would find answers not read yet: they are read in a turn of the event loop.
+    await new Promise((resolve) => setImmediate(resolve));
     let done = 0;
     for (const socket of this.#sockets) {
       if (++done % pingStride === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -214,7 +216,9 @@ function receive(client: ClientSocket, bytes: Buffer, isBinary: boolean): void {
 }
 
 function drained(this: Socket): void {
-  (this as RawSocket).client.session.drained();
+  const { client } = this as RawSocket;
+  client.isAlive = true; // a ping may lie behind all that the kernel holds for a slow reader
+  client.session.drained();
 }
 
 function destroy(this: Socket): void {

@@ -4,7 +4,7 @@
  * quiet streams are told their cursor, and what time it is. */
 
 import { type Server, createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -60,6 +60,7 @@ export class SessionBroker {
   /** Messages that were compressed. */
   compressed = 0;
   readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
   readonly #webSockets: WebSocketTransport;
   #isStopped = false;
 
@@ -122,7 +123,10 @@ export class SessionBroker {
       onHello: () => {},
       onFallBack: () => void this.fallBacks++,
     });
-    this.#server = createServer();
+    this.#server = createServer().on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    });
     this.#webSockets = new WebSocketTransport({
       server: this.#server,
       sessions: this.sessions,
@@ -155,6 +159,11 @@ export class SessionBroker {
 
   connect(user: string, options: Omit<SessionClientOptions, "user"> = {}): Promise<SessionClient> {
     return SessionClient.open(this.url, { ...options, user });
+  }
+
+  /** Bytes that the kernel has not taken, for all connections: of readers who do not read. */
+  get bufferedBytes(): number {
+    return [...this.#sockets].reduce((sum, { writableLength }) => sum + writableLength, 0);
   }
 
   /** Pings every connection, and ends those that answered nothing since the last time. */

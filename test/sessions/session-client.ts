@@ -22,6 +22,8 @@ export interface SessionClientOptions {
   device?: string;
   /** @default "json" */
   codec?: CodecName;
+  /** It leaves pings unanswered. */
+  isMute?: boolean;
 }
 
 /** What one subscription was sent, in order of arrival. */
@@ -53,19 +55,21 @@ export class SessionClient {
 
   /** Connects, and says hello when `user` is given. */
   static async open(url: string, options: SessionClientOptions = {}): Promise<SessionClient> {
-    const client = new SessionClient(url, options.codec ?? "json");
+    const { codec = "json", isMute = false, ...credentials } = options;
+    const client = new SessionClient(url, codec, isMute);
     await new Promise<void>((resolve, reject) => {
       client.socket.once("open", () => resolve());
       client.socket.once("error", reject);
     });
-    const { codec: _, ...credentials } = options;
     if (options.user !== undefined) await client.request("hello", credentials);
     return client;
   }
 
-  private constructor(url: string, codec: CodecName) {
+  private constructor(url: string, codec: CodecName, isMute: boolean) {
     this.codec = codec;
-    this.socket = new WebSocket(`${url.replace(/^http/, "ws")}/v1/ws`, subprotocols[codec]);
+    this.socket = new WebSocket(`${url.replace(/^http/, "ws")}/v1/ws`, subprotocols[codec], {
+      autoPong: !isMute,
+    });
     this.socket.on("message", (data: Buffer, isBinary: boolean) => {
       this.#take(decode(codec, isBinary ? data : data.toString()) as Message);
     });
