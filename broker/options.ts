@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { readFileSync } from "node:fs";
 import { BlockList, isIP } from "node:net";
-import { availableParallelism } from "node:os";
+import { availableParallelism, hostname } from "node:os";
 
 export const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -40,7 +40,7 @@ export interface BrokerOptions {
   sync: "always" | "periodic";
   /** Processes that hold the sessions, while this one applies; 0: this one does both. `serve` has one for each core beyond the first. */
   workers: number;
-  /** This node's name, told to clients. */
+  /** This node's name, told to clients. `whalesong`, or in a cluster `HOST-PORT`, unless it is given one. */
   node: string;
   /** Entries older than this are removed, in ms. Kept for ever when undefined. */
   retainAgeMs: number | undefined;
@@ -173,6 +173,7 @@ export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
     if (!(name in defaults)) throw new OptionsError(`${name}: there is no such option`);
     if (value !== undefined) Object.assign(options, { [name]: value });
   }
+  if (options.nats !== undefined && given.node === undefined) options.node = `${hostname()}-${options.port}`;
   for (const [name, [least, most]] of Object.entries(ranges) as [keyof BrokerOptions, [number, number]][]) {
     const value = options[name] as number | undefined;
     if (value !== undefined && !(value >= least && value <= most)) {
@@ -293,7 +294,7 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
     "processes that hold sessions; 0: none but this one (default: one for each core beyond the first)",
     parseCount,
   ],
-  ["node", "--node <name>", "this node's name"],
+  ["node", "--node <name>", "this node's name (in a cluster by default HOST-PORT)"],
   [
     "retainAgeMs",
     "--retain-age <duration>",

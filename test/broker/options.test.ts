@@ -104,3 +104,16 @@ await tap.test("values that cannot be meant are refused, naming the range or the
   t.same(checkOptions({ corsOrigins: ["*", "https://a.example:8443"] }).corsOrigins.length, 2);
   t.throws(() => checkOptions({ prot: 1 } as object), { message: /^prot: / });
 });
+
+await tap.test("a node of a cluster has a name of its own, and its answers wait for NATS", async (t) => {
+  const nats = ["--nats", "nats://a:4222,nats://b:4222"];
+  const node = parse([...nats, "--port", "7000", "--retain-age", "1h"]);
+  t.match(node, { nats: ["nats://a:4222", "nats://b:4222"], cluster: "whalesong", clusterReplicas: 1 });
+  t.match(node.node, /.-7000$/);
+  t.equal(parse([...nats, "--node", "n1"]).node, "n1");
+  t.equal(parse([]).node, "whalesong");
+  t.throws(() => parse([...nats, "--sync", "periodic"]), /answer waits for NATS/);
+  for (const cluster of ["", "Big", "a.b", "a b", "1st", "x".repeat(33)])
+    t.throws(() => parse([...nats, "--cluster", cluster]), /cluster:/, cluster);
+  t.throws(() => parse([...nats, "--cluster-replicas", "6"]), /clusterReplicas: from 1 to 5/);
+});
