@@ -6,6 +6,7 @@
 
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 
+import { splitUrls } from "../../clients/core/options.ts";
 import type { DialectRef } from "../load/dialect.ts";
 import { readCounter, readHealth } from "./metrics.ts";
 import { canSeeProcesses } from "./processes.ts";
@@ -39,6 +40,9 @@ export class External implements Target {
 
   /** Looks whether a broker is there. @throws that none is, or that it does not let us */
   static async find(options: ExternalOptions): Promise<External> {
+    if (!URL.canParse(options.url) || splitUrls(options.url).length !== 1) {
+      throw new Error(`--url: one broker is measured, like ws://127.0.0.1:5252; got "${options.url}"`);
+    }
     const address = new URL("/healthz", options.url.replace(/^ws/, "http"));
     let version: string | undefined;
     try {

@@ -73,5 +73,6 @@ await tap.test("what cannot be is said in one line", async (t) => {
     await refused("whale", "--url", `ws://127.0.0.1:${port}`),
     /no Whalesong broker at ws:\/\/127\.0\.0\.1:\d+: .*ECONNREFUSED/,
   );
+  t.match(await refused("whale", "--url", `${url},ws://127.0.0.1:${port}`), /--url: one broker is measured/);
   t.match(await refused("graph", "--edges", join(folder, "none.txt")), /bench: .*none\.txt: ENOENT/);
 });
