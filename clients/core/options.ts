@@ -32,7 +32,7 @@ export interface ConnectOptions {
   /** How long one attempt may take to reach a session. @default 10_000 */
   connectTimeoutMs?: number;
   /** Silence after which the broker is asked for a sign of life; as much again, and the connection is given up.
-   *  @default 30_000 */
+   *  @default 30_000; with several URLs 10_000, so that another node is asked before a request times out */
   heartbeatMs?: number;
   /** Hears the errors of attempts that are retried, also before `connect()` resolves; as `on("error")`. */
   onError?: (error: Error) => void;
@@ -110,7 +110,7 @@ export function settle(
           },
     requestTimeoutMs: duration("requestTimeoutMs", options.requestTimeoutMs ?? 30_000),
     connectTimeoutMs: duration("connectTimeoutMs", options.connectTimeoutMs ?? 10_000),
-    heartbeatMs: duration("heartbeatMs", options.heartbeatMs ?? 30_000),
+    heartbeatMs: duration("heartbeatMs", options.heartbeatMs ?? (urls.length > 1 ? 10_000 : 30_000)),
     random: options.random ?? (() => platform.random()),
   };
 }

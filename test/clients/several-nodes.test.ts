@@ -6,7 +6,10 @@ import type { AddressInfo } from "node:net";
 
 import tap, { type Test } from "tap";
 
+import { connectOn } from "../../clients/core/client.ts";
+import type { Platform } from "../../clients/core/platform.ts";
 import { type Client, connect, type ConnectOptions, type Disconnect } from "../../clients/node/index.ts";
+import { nodePlatform } from "../../clients/node/platform.ts";
 import { freePort } from "../free-port.ts";
 import { type Peer, post, type ScriptedBroker } from "./scripted-broker.ts";
 import { nextCursors, nextEvent, quick, startBroker, startSession } from "./session.ts";
@@ -79,6 +82,32 @@ await tap.test("streams, acknowledgements and requests go on at the next node", 
   again.send({ sub: 1, ...post(7) }, { sub: 1, ...post(8) });
   t.same(await nextCursors(home, 1), ["e1-8"]);
   t.match({ url: me.url, node: me.node }, { url: nodes[1].url, node: "b" });
+});
+
+await tap.test("a node that hangs is left before the requests that it holds time out", async (t) => {
+  const [a, b] = await startNodes(t);
+  const startMs = Date.now();
+  // Twenty times as fast as real time, with the times that nobody sets.
+  const platform: Platform = {
+    ...nodePlatform,
+    now: () => startMs + (Date.now() - startMs) * 20,
+    setTimer: (run, ms) => nodePlatform.setTimer(run, ms / 20),
+    random: () => 0,
+  };
+  const connecting = connectOn(platform, [a.url, b.url], { user: "alice", connectTimeoutMs: 600_000 });
+  const hanging = await a.peer();
+  await hanging.welcome();
+  const me = await connecting;
+  t.teardown(() => me.close());
+  const posted = me.post("hello");
+  const asked = await hanging.expect("post");
+  await hanging.expect("ping");
+  const other = await b.peer();
+  await other.welcome();
+  const again = await other.expect("post");
+  t.same(again, asked);
+  other.ok(again, { id: "p1", cursor: "e1-1" });
+  t.match(await posted, { id: "p1" });
 });
 
 await tap.test("goodbye: another node is gone to soon, the one that said it left alone", async (t) => {
