@@ -1,39 +1,77 @@
-/* Health probe: how long a target's health check takes while it is under load: what starves its event loop shows here. */
+/* Health probe: how long a target's health check takes while it is under load.
+ *
+ *   on a connection that is kept     what starves the event loop shows here
+ *   on a new one for each check      so does a queue of connections that wait to be accepted: it goes by turns
+ */
 
 import { Agent, get } from "node:http";
 
 import { Latency } from "../latency.ts";
 
-const everyMs = 100;
+const keptEveryMs = 100;
+const newEveryMs = 500;
 
 export class HealthProbe {
-  readonly #latency = new Latency();
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 4 });
-  readonly #timer: NodeJS.Timeout;
+  readonly #url: string;
+  readonly #kept = new Latency();
+  readonly #new = new Latency();
+  /** One connection: a check that is slow keeps the next one waiting, which counts. */
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  readonly #timers: NodeJS.Timeout[] = [];
   #failed = 0;
 
-  constructor(url: string) {
-    this.#timer = setInterval(() => this.#ask(url), everyMs).unref();
+  private constructor(url: string) {
+    this.#url = url;
   }
 
-  /** A sentence for the row's notes; undefined when it was never answered. */
-  end(): string | undefined {
-    clearInterval(this.#timer);
+  /** Settles once it has been answered on the connection that it keeps: what comes later is the load's. */
+  static async begin(url: string): Promise<HealthProbe> {
+    const probe = new HealthProbe(url);
+    await probe.#ask(probe.#agent).catch(() => {});
+    const every = (ms: number, agent: Agent | false, latency: Latency): void => {
+      probe.#timers.push(setInterval(() => probe.#measure(agent, latency), ms).unref());
+    };
+    every(keptEveryMs, probe.#agent, probe.#kept);
+    every(newEveryMs, false, probe.#new);
+    return probe;
+  }
+
+  /** Sentences for the row's notes; none when it was never answered. */
+  end(): string[] {
+    for (const timer of this.#timers) clearInterval(timer);
     this.#agent.destroy();
-    if (this.#latency.count === 0) return undefined;
-    const { p50Ms, p99Ms, maxMs } = this.#latency.quantiles;
-    const refused = this.#failed === 0 ? "" : `; ${this.#failed} were not answered with 200`;
-    return `A health check every ${everyMs} ms was answered in p50 ${p50Ms.toFixed(1)}, p99 ${p99Ms.toFixed(1)}, at most ${maxMs.toFixed(1)} ms${refused}.`;
+    const notes: string[] = [];
+    if (this.#kept.count > 0) {
+      const refused = this.#failed === 0 ? "" : `; ${this.#failed} were not answered with 200`;
+      notes.push(`A health check every ${keptEveryMs} ms was answered in ${describe(this.#kept)}${refused}.`);
+    }
+    if (this.#new.count > 0)
+      notes.push(`One every ${newEveryMs} ms on a new connection took ${describe(this.#new)}.`);
+    return notes;
   }
 
-  #ask(url: string): void {
+  #measure(agent: Agent | false, latency: Latency): void {
     const startMs = performance.now();
-    get(url, { agent: this.#agent }, (response) => {
-      response.resume();
-      response.on("end", () => {
-        this.#latency.record(performance.now() - startMs);
-        if (response.statusCode !== 200) this.#failed++;
-      });
-    }).on("error", () => {}); // also that of those under way at the end
+    this.#ask(agent).then(
+      (status) => {
+        latency.record(performance.now() - startMs);
+        if (status !== 200) this.#failed++;
+      },
+      () => {}, // also that of those under way at the end
+    );
   }
+
+  #ask(agent: Agent | false): Promise<number | undefined> {
+    return new Promise((resolve, reject) => {
+      get(this.#url, { agent }, (response) => {
+        response.resume();
+        response.on("end", () => resolve(response.statusCode));
+      }).on("error", reject);
+    });
+  }
+}
+
+function describe(latency: Latency): string {
+  const { p50Ms, p99Ms, maxMs } = latency.quantiles;
+  return `p50 ${p50Ms.toFixed(1)}, p99 ${p99Ms.toFixed(1)}, at most ${maxMs.toFixed(1)} ms`;
 }

@@ -127,16 +127,19 @@ export class ServerWatch {
   readonly #times: ReturnType<typeof processTimes>;
   readonly #health: Health | undefined;
 
-  private constructor(running: Running, health: Health | undefined) {
+  private constructor(running: Running, health: Health | undefined, probe: HealthProbe | undefined) {
     this.#running = running;
     this.#health = health;
-    this.#probe = running.healthUrl === undefined ? undefined : new HealthProbe(running.healthUrl);
+    this.#probe = probe;
     this.#times = processTimes(running.pids());
   }
 
   static async begin(running: Running): Promise<ServerWatch> {
     // Asked before the clock starts, since being asked costs the target something; it also begins its loop delays anew.
-    return new ServerWatch(running, await running.health?.());
+    const health = await running.health?.();
+    const { healthUrl } = running;
+    const probe = healthUrl === undefined ? undefined : await HealthProbe.begin(healthUrl);
+    return new ServerWatch(running, health, probe);
   }
 
   async end(): Promise<Seen> {
@@ -145,8 +148,7 @@ export class ServerWatch {
     const memory = processMemory(this.#running.pids());
     const probed = this.#probe?.end();
     const health = await this.#running.health?.();
-    const notes = probed === undefined ? [] : [probed];
-    const seen: Seen = { seconds, notes };
+    const seen: Seen = { seconds, notes: probed ?? [] };
     const [before, after] = this.#times === undefined ? [this.#health, health] : [this.#times, times];
     if (before?.userSeconds !== undefined && after?.userSeconds !== undefined)
       seen.userSeconds = after.userSeconds - before.userSeconds;

@@ -125,6 +125,25 @@ await tap.test(
   },
 );
 
+await tap.test(
+  "devices that come at once, when a user has as many cursors as may be, are all let in at the head",
+  async (t) => {
+    const broker = await brokerFor(t);
+    const phone = await broker.connect("ann", { device: "phone" });
+    const [head] = await publish(phone, 1);
+    const known = Array.from({ length: limits.cursors }, (_, i) => `known${i}`);
+    await Promise.all(
+      known.map((device) => phone.request("cursor", { stream: "home", device, set: "live" })),
+    );
+    // Before those that are known, by name: of several that are written together one may take another's place.
+    const devices = Array.from({ length: 20 }, (_, i) => `a${i}`);
+    const clients = await Promise.all(devices.map((device) => broker.connect("ann", { device })));
+    const inboxes = await Promise.all(clients.map((client) => client.subscribe("home")));
+    t.same(new Set(inboxes.map(({ start }) => start)), new Set([head]));
+    t.same(broker.faults, []);
+  },
+);
+
 async function publish(author: SessionClient, count: number): Promise<string[]> {
   const cursors: string[] = [];
   for (let i = 0; i < count; i++)
