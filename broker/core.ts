@@ -91,9 +91,9 @@ export class Core {
       this.log = clusterLog;
       this.cluster = { log: clusterLog, node };
     }
-    this.cursors = new CursorKeeper(state, (error) =>
-      logger.error({ err: error }, "cursors could not be written"),
-    );
+    this.cursors = new CursorKeeper(state, {
+      onFailure: (error) => logger.error({ err: error }, "cursors could not be written"),
+    });
     this.rates = new Rates({ perSecond: options.userRate, burst: options.userBurst }, Date.now);
     this.intake = new LocalIntake(this.log, this.rates);
     const { log } = this;

@@ -60,7 +60,7 @@ export class Front {
     };
     const streams: Streams = new Streams(state, {
       whenDurable: (offset, callback) => log.whenDurable(offset, callback),
-      onTooOld: (subscription) => sessions.end(subscription, operations.tooOld("cursor")),
+      onTooOld: (subscription) => sessions.end(subscription, operations.places.tooOld("cursor")),
     });
     const operations = new Operations({ state, log, streams, cursors, intake });
     const sessions: Sessions = new Sessions({

@@ -15,6 +15,7 @@
 
 import { WhalesongError } from "../../protocol/index.ts";
 import type { EntryListener, Log } from "../log/log.ts";
+import { Reach } from "../log/reach.ts";
 import type { Logger } from "../logger.ts";
 import {
   type ClusterMark,
@@ -66,6 +67,7 @@ export class ClusterLog implements Log {
   readonly #options: ClusterLogOptions;
   readonly #sender: Sender;
   readonly #ended = new AbortController();
+  readonly #reach = new Reach({ log: this, lagging: () => this.#refusal?.message });
   #stream: LogStream | undefined;
   #durable: Offset;
   #waiters: { offset: Offset; callback: () => void }[] = [];
@@ -134,6 +136,10 @@ export class ClusterLog implements Log {
 
   /** Nobody is answered before the listener is told. */
   current(): undefined {}
+
+  reach(offset: Offset): Promise<void> | undefined {
+    return this.#reach.to(offset);
+  }
 
   /** Refuses what waits for too long. Called every second or so. */
   async probe(): Promise<void> {

@@ -127,6 +127,9 @@ export class LocalLog implements Log {
   /** Nobody is answered before the listener is told. */
   current(): undefined {}
 
+  /** Nobody else writes this log. */
+  reach(_offset: Offset): undefined {}
+
   /** After a failure to commit: tries whether the store can be written again, by a command that changes nothing. A broker
    *  that is not ready may be sent none that would find out. Called every second or so. */
   async probe(): Promise<void> {

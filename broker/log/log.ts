@@ -26,6 +26,10 @@ export interface Log {
   /** Settles once all that was answered to anyone before the call, here or by another process, was told to the listener;
    *  undefined when that is so. */
   current(): Promise<void> | undefined;
+  /** Where nodes share a log, a client may hold a position that another node has given it and this one is not at yet. Waits
+   *  until all up to `offset` was told to the listener, or for some seconds; undefined when there is nothing to wait for.
+   *  @throws WhalesongError `unavailable` when it was not reached and this node is known to be behind */
+  reach(offset: Offset): Promise<void> | undefined;
   /** Why commands are refused at present; undefined when they are taken. */
   readonly refusal: string | undefined;
   /** Commands waiting to be applied, for metrics. */

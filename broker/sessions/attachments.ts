@@ -67,7 +67,7 @@ export class Attachments {
       "create",
     );
     const cursor = cursorKey(reader, this.#identity.device, stream.name);
-    const { position, generation } = await operations.startOf(fields.from ?? "resume", cursor);
+    const { position, generation } = await operations.places.startOf(fields.from ?? "resume", cursor);
     if (!this.#isClosed) {
       attachment.subscription = new Subscription(attachment.number, stream, this.#sink, position);
       attachment.cursor = cursor;
@@ -87,15 +87,10 @@ export class Attachments {
 
   /** Takes note of how far the client is. With an id, answered once that is on disk. @throws `not_found`, `cursor_in_future`, … */
   async acknowledge({ sub, cursor, id }: RequestOf<"ack">): Promise<ResultOf<"ack">> {
-    const { state, streams, cursors, operations } = this.#services;
+    const { cursors, operations } = this.#services;
     const attachment = this.#get(sub);
-    const offset: Offset = state.positions.parseCursor(cursor);
-    if (offset > streams.head) await operations.current();
-    if (offset > streams.head) {
-      throw new WhalesongError("cursor_in_future", `cursor: ${cursor} is beyond the head`, {
-        field: "cursor",
-      });
-    }
+    const reached = operations.places.reached(cursor, "cursor");
+    const offset = typeof reached === "number" ? reached : await reached; // in its turn wherever that can be
     cursors.acknowledge(attachment.cursor, offset, attachment.generation);
     if (id !== undefined) await cursors.flush();
     return { cursor };

@@ -20,17 +20,11 @@ import {
   limits,
 } from "../../protocol/index.ts";
 import type { Log } from "../log/log.ts";
-import {
-  type CursorKey,
-  type Command,
-  type Offset,
-  type State,
-  type UserNo,
-  cursorKey,
-} from "../state/index.ts";
+import { type Command, type Offset, type State, type UserNo, cursorKey } from "../state/index.ts";
 import type { Stream, Streams } from "../streams/index.ts";
 import type { Cursors } from "./cursor-keeper.ts";
 import type { Intake } from "./intake.ts";
+import { Places } from "./places.ts";
 import { type Principal, actingUser, requireScope } from "./principal.ts";
 
 /** The name under which a client that gives none keeps its cursors. */
@@ -49,9 +43,11 @@ export interface OperationsParts {
 }
 
 export class Operations {
+  readonly places: Places;
   readonly #parts: OperationsParts;
 
   constructor(parts: OperationsParts) {
+    this.places = new Places(parts);
     this.#parts = parts;
   }
 
@@ -116,6 +112,8 @@ export class Operations {
   ): Promise<{ stream: Stream; reader: UserNo }> {
     requireScope(principal, "read");
     const handle = checkHandle(actingUser(principal, fields.as), fields.as === undefined ? "user" : "as");
+    if (fields.stream.startsWith("thread:"))
+      await this.places.reachPost(fields.stream.slice("thread:".length));
     this.#parts.state.refresh();
     const reader =
       purpose === "create" ? await this.#ensureUser(handle) : (this.#parts.state.users.find(handle) ?? 0);
@@ -125,71 +123,6 @@ export class Operations {
     const stream = this.#parts.streams.resolve(fields.stream, fields.filter, reader);
     if (stream.kind === "firehose") requireScope(principal, "firehose");
     return { stream, reader };
-  }
-
-  /**
-   * Where delivery starts: `resume`, `live`, `earliest` or a cursor; and the generation of the durable cursor in which the
-   * reader acknowledges. @throws `cursor_too_old`, `epoch_mismatch`, `cursor_in_future`
-   */
-  async startOf(from: string, key: CursorKey): Promise<{ position: Offset; generation: number }> {
-    const { streams, cursors } = this.#parts;
-    // Taken first: a seek that comes while a first resume is written outdates what this subscription acknowledges.
-    const cursor = await cursors.get(key);
-    const generation = cursor?.generation ?? 0;
-    await this.current();
-    if (from !== "resume") return { position: this.#position(from, "from"), generation };
-    if (cursor !== undefined) {
-      this.#refuseTooOld(cursor.offset, "from");
-      return { position: cursor.offset, generation };
-    }
-    // A device's first resume fixes its cursor here and now, so that whatever comes after is never missed.
-    const { head } = streams;
-    cursors.acknowledge(key, head, generation);
-    await cursors.flush();
-    return { position: head, generation };
-  }
-
-  /** Settles once all that any client of the broker was answered before is known here too: `head` is past it then, and
-   *  the tables are read as it left them. */
-  current(): Promise<void> | undefined {
-    const { state, log } = this.#parts;
-    state.refresh();
-    return log.current();
-  }
-
-  #position(named: string, field: string): Offset {
-    if (named === "live") return this.#parts.streams.head;
-    if (named === "earliest") return this.#parts.state.meta.floor;
-    return this.#offset(named, field);
-  }
-
-  /** The offset of a cursor that can still be served. */
-  #offset(cursor: string, field: string): Offset {
-    const { state, streams } = this.#parts;
-    const offset = state.positions.parseCursor(cursor, field);
-    if (offset > streams.head) {
-      throw new WhalesongError(
-        "cursor_in_future",
-        `${field}: the cursor ${cursor} is beyond the head, ${state.positions.cursor(streams.head)}`,
-        { field },
-      );
-    }
-    this.#refuseTooOld(offset, field);
-    return offset;
-  }
-
-  #refuseTooOld(offset: Offset, field: string): void {
-    if (offset < this.#parts.state.meta.floor) throw this.tooOld(field);
-  }
-
-  tooOld(field: string): WhalesongError {
-    const { state } = this.#parts;
-    const floor = state.positions.cursor(state.meta.floor);
-    return new WhalesongError(
-      "cursor_too_old",
-      `${field}: entries after this cursor are gone; the oldest kept follow ${floor}: start from there ("earliest") or from "live"`,
-      { field, floor },
-    );
   }
 
   #post(request: RequestOf<"post">, principal: Principal): Promise<ResultOf<"post">> {
@@ -232,6 +165,7 @@ export class Operations {
   async #get({ post: id }: RequestOf<"get">, principal: Principal): Promise<ResultOf<"get">> {
     requireScope(principal, "read");
     const { state, streams } = this.#parts;
+    await this.places.reachPost(id);
     state.refresh();
     const offset = state.positions.parseId(id);
     let entry = offset === undefined ? undefined : state.entry(offset);
@@ -299,18 +233,19 @@ export class Operations {
         { field: "before" },
       );
     }
+    requireScope(principal, "read");
     const { state, streams } = this.#parts;
+    await this.places.current();
+    const bounds: { before?: Offset; after?: Offset } = {};
+    if (request.before !== undefined) {
+      bounds.before = state.positions.parseCursor(request.before, "before");
+      await this.places.reach(bounds.before);
+    }
+    if (request.after !== undefined) bounds.after = await this.places.reached(request.after, "after");
     const { stream } = await this.resolveStream(request, principal, "look");
-    await this.current();
     state.refresh(); // of this very stretch of code, so that the floor is that of what is read
-    const page = streams.read({
-      stream,
-      limit: request.limit ?? defaultPageItems,
-      ...(request.before === undefined
-        ? {}
-        : { before: state.positions.parseCursor(request.before, "before") }),
-      ...(request.after === undefined ? {} : { after: this.#offset(request.after, "after") }),
-    });
+    if (bounds.after !== undefined) this.places.refuseTooOld(bounds.after, "after");
+    const page = streams.read({ stream, limit: request.limit ?? defaultPageItems, ...bounds });
     const result: ResultOf<"read"> = { items: page.items, after: state.positions.cursor(page.after) };
     if (page.before !== undefined) result.before = state.positions.cursor(page.before);
     return this.#durably(page.applied, result);
@@ -325,12 +260,12 @@ export class Operations {
     const { stream, reader } = await this.resolveStream(request, principal, "create");
     const name = request.device ?? device;
     const key = cursorKey(reader, name, stream.name);
+    let cursor = await cursors.get(key); // also where it is to be moved: its next generation is to be higher than any node's
     if (request.set !== undefined) {
-      await this.current();
-      cursors.seek(key, this.#position(request.set, "set"));
+      cursors.seek(key, await this.places.position(request.set, "set"));
       await cursors.flush();
+      cursor = await cursors.get(key);
     }
-    const cursor = await cursors.get(key);
     const result = { stream: stream.name, device: name };
     return cursor === undefined ? result : { ...result, cursor: state.positions.cursor(cursor.offset) };
   }

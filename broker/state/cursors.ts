@@ -3,7 +3,8 @@
  *   cursors   user u32 | device UTF-8 | 0 | stream UTF-8   ->  offset u48 | generation u32
  *
  * Not commands: a cursor is the maximum of what was acknowledged within a generation. Seeking back opens a new
- * generation, so that a late acknowledgement of the old one cannot undo it.
+ * generation, so that a late acknowledgement of the old one cannot undo it. So of two accounts of one cursor the later one
+ * is the truth, in whatever order and however often they are heard.
  *
  * Devices come and are not heard of again, and a client may call itself by a new name each time: a user has so many
  * cursors at most, and a new one past that takes the place of the one furthest behind. */
@@ -17,11 +18,20 @@ export interface Cursor {
   generation: number;
 }
 
+/** What makes of a key the next one there could be. */
+const justAfter = Buffer.alloc(1);
+
 /** Names one cursor. Equal for equal (user, device, stream). */
 export type CursorKey = string;
 
 export function cursorKey(user: UserNo, device: string, stream: string): CursorKey {
   return `${user}\u0000${device}\u0000${stream}`;
+}
+
+/** Whether `cursor` undoes `known`: its generation is higher, or it is further in the same one. */
+export function isLater(cursor: Cursor, known: Cursor | undefined): boolean {
+  if (known === undefined || cursor.generation > known.generation) return true;
+  return cursor.generation === known.generation && cursor.offset > known.offset;
 }
 
 export class Cursors {
@@ -33,7 +43,14 @@ export class Cursors {
 
   get(key: CursorKey): Cursor | undefined {
     const bytes = this.#table.get(bytesOf(key));
-    return bytes === undefined ? undefined : { offset: readU48(bytes, 0), generation: bytes.readUInt32BE(6) };
+    return bytes === undefined ? undefined : cursorOf(bytes);
+  }
+
+  /** All that follow `key` in the order of the table; all there are when it is undefined. */
+  *after(key: CursorKey | undefined): Generator<[CursorKey, Cursor]> {
+    const range = key === undefined ? {} : { start: Buffer.concat([bytesOf(key), justAfter]) };
+    for (const { key: bytes, value } of this.#table.getRange(range))
+      yield [keyOf(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)), cursorOf(value)];
   }
 
   /** Within a transaction. Returns the cursor that was removed to make room for it, if one was. */
@@ -76,4 +93,8 @@ function bytesOf(key: CursorKey): Buffer {
 
 function keyOf(bytes: Buffer): CursorKey {
   return `${bytes.readUInt32BE(0)}\u0000${bytes.toString("utf8", userBytes)}`;
+}
+
+function cursorOf(bytes: Buffer): Cursor {
+  return { offset: readU48(bytes, 0), generation: bytes.readUInt32BE(6) };
 }

@@ -1,9 +1,9 @@
 /* The state, as the rest of the broker sees it. */
 
 export type { Outcome } from "./apply.ts";
-export type { Offset, UserNo } from "./bytes.ts";
+export { type Offset, type UserNo, maxOffset } from "./bytes.ts";
 export type { Command, Stamped } from "./commands.ts";
-export { type Cursor, type CursorKey, cursorKey } from "./cursors.ts";
+export { type Cursor, type CursorKey, cursorKey, isLater } from "./cursors.ts";
 export {
   type Content,
   type DeleteEntry,

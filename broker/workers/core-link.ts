@@ -52,6 +52,10 @@ export class CoreLink implements Cursors {
     this.send(["acknowledge", key, offset, generation]);
   }
 
+  begin(key: CursorKey, offset: Offset): void {
+    this.send(["begin", key, offset]);
+  }
+
   seek(key: CursorKey, offset: Offset): void {
     this.send(["seek", key, offset]);
   }

@@ -16,6 +16,8 @@ export type Ticket = number;
 /** What a worker asks, and what it is answered. */
 export interface Questions {
   cursor: { asked: CursorKey; answered: Cursor | null };
+  /** How far all is durable, once it is as far as the offset or is not going to be soon. */
+  reach: { asked: Offset; answered: Offset };
   /** All cursors acknowledged or sought before are on disk. */
   flush: { asked: null; answered: null };
   /** Why the broker does not serve. */
@@ -31,6 +33,7 @@ export type FromWorker =
   | ["serving"]
   | ["append", Ticket, Command, isRated: boolean]
   | ["acknowledge", CursorKey, Offset, generation: number]
+  | ["begin", CursorKey, Offset]
   | ["seek", CursorKey, Offset]
   | ["ask", Ticket, keyof Questions, Questions[keyof Questions]["asked"]]
   | ["figures", Ticket, Figures]

@@ -24,6 +24,8 @@ interface Waiting {
 export interface RemoteLogOptions {
   listener: EntryListener;
   send: (message: FromWorker) => void;
+  /** Has the applying process come to an offset, as far as may be; answers how far it is. */
+  reach: (offset: Offset) => Promise<Offset>;
   /** It begins after this offset. */
   after: Offset;
 }
@@ -82,6 +84,16 @@ export class RemoteLog implements Log, Intake {
     const applied = this.#state.applied();
     if (applied <= this.#durable) return undefined;
     return new Promise((resolve) => this.whenDurable(applied, resolve));
+  }
+
+  /** The applying process knows whether there is anything to wait for. What it has reached comes here soon. */
+  reach(offset: Offset): Promise<void> | undefined {
+    return offset <= this.#durable ? undefined : this.#reach(offset);
+  }
+
+  async #reach(offset: Offset): Promise<void> {
+    const reached = Math.min(offset, await this.#options.reach(offset));
+    if (reached > this.#durable) await new Promise<void>((resolve) => this.whenDurable(reached, resolve));
   }
 
   /** The applying process says that all up to `durable` is, and what this worker's commands up to there came to. */

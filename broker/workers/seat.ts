@@ -11,8 +11,10 @@ import { fileURLToPath } from "node:url";
 
 import { type ErrorBody, WhalesongError } from "../../protocol/index.ts";
 import type { Core } from "../core.ts";
+import type { Log } from "../log/log.ts";
 import type { Figures } from "../metrics.ts";
-import type { Command, Offset, Outcome } from "../state/index.ts";
+import type { Cursors } from "../sessions/index.ts";
+import type { Command, CursorKey, Offset, Outcome } from "../state/index.ts";
 import { Channel } from "./channel.ts";
 import {
   type FromWorker,
@@ -178,6 +180,9 @@ export class Seat {
       case "acknowledge":
         core.cursors.acknowledge(message[1], message[2], message[3]);
         break;
+      case "begin":
+        core.cursors.begin(message[1], message[2]);
+        break;
       case "seek":
         core.cursors.seek(message[1], message[2]);
         break;
@@ -246,11 +251,15 @@ export class Seat {
     asked: Questions[keyof Questions]["asked"],
   ): Promise<Questions[keyof Questions]["answered"]> {
     const { core, metricsText } = this.#options;
+    const { cursors, log }: { cursors: Cursors; log: Log } = core;
     switch (question) {
       case "cursor":
-        return core.cursors.get(asked!) ?? null;
+        return (await cursors.get(asked as CursorKey)) ?? null;
+      case "reach":
+        await log.reach(asked as Offset);
+        return log.durable;
       case "flush":
-        await core.cursors.flush();
+        await cursors.flush();
         return null;
       case "readiness":
         return core.readiness ?? null;

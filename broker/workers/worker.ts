@@ -51,6 +51,7 @@ export class Worker {
     const log = new RemoteLog(state, {
       after,
       send: (message) => link.send(message),
+      reach: (offset) => link.ask("reach", offset),
       listener: (entries, durable) => worker.#hear(entries, durable),
     });
     const front = await Front.create({

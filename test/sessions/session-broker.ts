@@ -92,9 +92,9 @@ export class SessionBroker {
     });
     this.streams = new Streams(state, {
       whenDurable: (offset, callback) => this.log.whenDurable(offset, callback),
-      onTooOld: (subscription) => this.sessions.end(subscription, operations.tooOld("cursor")),
+      onTooOld: (subscription) => this.sessions.end(subscription, operations.places.tooOld("cursor")),
     });
-    this.cursors = new CursorKeeper(state, onFault);
+    this.cursors = new CursorKeeper(state, { onFailure: onFault });
     const unlimited = { perSecond: 1e9, burst: 1e9 };
     const operations = new Operations({
       state,

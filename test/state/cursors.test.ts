@@ -3,7 +3,7 @@
 import * as fc from "fast-check";
 import tap from "tap";
 
-import { type Cursor, type CursorKey, cursorKey } from "../../broker/state/index.ts";
+import { type Cursor, type CursorKey, cursorKey, isLater } from "../../broker/state/index.ts";
 import { limits } from "../../protocol/index.ts";
 import { openStore } from "./store.ts";
 
@@ -59,3 +59,43 @@ function furthestBehind(cursors: Map<CursorKey, Cursor>): CursorKey {
   );
   return sorted[0]![0];
 }
+
+await tap.test("all cursors come one after the other, from any of them on", async (t) => {
+  const { state } = await openStore(t);
+  const written = new Map<CursorKey, Cursor>();
+  for (let user = 1; user <= 300; user += 7)
+    for (const device of ["phone", "phöne", "a", "ab"])
+      for (const stream of ["home", "user:zoë"])
+        written.set(cursorKey(user, device, stream), { offset: user * 1_000, generation: user });
+  await state.writeCursors(written);
+  const all = [...state.cursors.after(undefined)];
+  t.same(new Map(all), written);
+  t.equal(all.length, written.size);
+  for (const from of [0, 1, 100, all.length - 1])
+    t.same([...state.cursors.after(all[from]![0])], all.slice(from + 1));
+  t.same([...state.cursors.after(cursorKey(3, "none", "home"))], all.slice(8), "after one that is not there");
+});
+
+const cursor = fc.record({ offset: fc.nat(5), generation: fc.nat(3) });
+
+function later(a: Cursor, b: Cursor): Cursor {
+  return isLater(b, a) ? b : a;
+}
+
+await tap.test(
+  "the later of cursors is the same in whatever order and however often they come",
+  async (t) => {
+    fc.assert(
+      fc.property(cursor, cursor, cursor, (a, b, c) => {
+        t.same(later(a, a), a);
+        t.same(later(a, b), later(b, a));
+        t.same(later(later(a, b), c), later(a, later(b, c)));
+      }),
+    );
+    t.ok(isLater({ offset: 0, generation: 0 }, undefined), "any is later than none");
+    t.ok(
+      isLater({ offset: 1, generation: 2 }, { offset: 9, generation: 1 }),
+      "a seek back undoes what was before",
+    );
+  },
+);

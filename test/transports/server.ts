@@ -77,9 +77,9 @@ export async function startServer(t: Test, parts: Partial<HttpParts> = {}): Prom
   const log = new LocalLog(state, { listener: (entries, durable) => streams.publish(entries, durable) });
   const streams: Streams = new Streams(state, {
     whenDurable: (offset, callback) => log.whenDurable(offset, callback),
-    onTooOld: (subscription) => sessions.end(subscription, operations.tooOld("cursor")),
+    onTooOld: (subscription) => sessions.end(subscription, operations.places.tooOld("cursor")),
   });
-  const cursors = new CursorKeeper(state, onFault);
+  const cursors = new CursorKeeper(state, { onFailure: onFault });
   const intake = new LocalIntake(log, new Rates(rate, now));
   const operations = new Operations({ state, log, streams, cursors, intake });
   const authenticator = parts.authenticator ?? new OpenAuthenticator();
