@@ -97,7 +97,7 @@ await tap.test("lmdb, ws, msgpackr and nats stay where they belong", async (t) =
   for (const file of importersOf("msgpackr"))
     t.match(
       file,
-      /^(protocol\/codec\.ts|broker\/(state\/|workers\/channel\.ts|cluster\/(batch|gossip)\.ts))/,
+      /^(protocol\/codec\.ts|broker\/(state\/|workers\/channel\.ts|cluster\/(batch|gossip-messages)\.ts))/,
       `${file} may import msgpackr`,
     );
   for (const file of importersOf("nats")) t.match(file, /^broker\/cluster\//, `${file} may import nats`);

@@ -1,0 +1,237 @@
+/* Gossip: cursors from node to node, over a real NATS, whatever gets lost on the way. */
+
+import { Packr } from "msgpackr";
+import tap, { type Test } from "tap";
+
+import { decodeGossip } from "../../broker/cluster/gossip-messages.ts";
+import { type CursorKey, cursorKey } from "../../broker/state/index.ts";
+import { GossipNode, type GossipNodeOptions, placeOf, subject, until } from "./gossip-node.ts";
+import { NatsServers, natsTest } from "./nats-server.ts";
+
+const timeoutMs = 60_000;
+const home = (user: number): CursorKey => cursorKey(user, "phone", "home");
+
+interface Ground {
+  nats: NatsServers;
+  node: (name: string, options?: Partial<GossipNodeOptions>) => Promise<GossipNode>;
+}
+
+async function ground(t: Test): Promise<Ground> {
+  const nats = await NatsServers.for(t);
+  return { nats, node: (name, options) => GossipNode.for(t, { nats: nats.urls, name, ...options }) };
+}
+
+async function current(...nodes: GossipNode[]): Promise<void> {
+  for (const { gossip } of nodes) await until(() => gossip.isCurrent);
+}
+
+await natsTest(
+  tap,
+  "a cursor moved at one node is so at the others, once, and stays after a restart",
+  { timeoutMs },
+  async (t) => {
+    const { node } = await ground(t);
+    const [a, b, c] = [await node("a"), await node("b"), await node("c")];
+    await current(a, b, c);
+    let updates = 0;
+    c.connection.subscribe(subject, {
+      callback: (_, { data }) => {
+        const message = decodeGossip(data);
+        if (message.kind === "update") updates += message.cursors.length;
+      },
+    });
+    await c.connection.flush();
+    a.keeper.begin(home(1), 5);
+    a.keeper.acknowledge(home(1), 9, 0);
+    await a.keeper.flush();
+    await until(() => b.place(home(1)) === "0:9" && c.place(home(1)) === "0:9");
+    b.keeper.seek(home(1), 2);
+    await b.keeper.flush();
+    await until(() => a.place(home(1)) === "1:2" && c.place(home(1)) === "1:2");
+    a.keeper.acknowledge(home(1), 10, 0);
+    a.keeper.acknowledge(home(1), 4, 1);
+    await a.keeper.flush();
+    await until(() => b.place(home(1)) === "1:4" && c.place(home(1)) === "1:4");
+    t.equal(updates, 3, "each change was told by the node that made it, and by no other");
+    await b.stop();
+    const again = await node("b", { folder: b.folder });
+    t.equal(again.place(home(1)), "1:4");
+  },
+);
+
+await natsTest(
+  tap,
+  "a node that comes later fetches all cursors of one peer, page by page",
+  { timeoutMs },
+  async (t) => {
+    const { node } = await ground(t);
+    const [a, c] = [await node("a"), await node("c")];
+    const count = 7_001;
+    for (let user = 1; user <= count; user++) a.keeper.begin(home(user), user);
+    await a.keeper.flush();
+    c.keeper.begin(home(count + 1), 1);
+    await c.keeper.flush();
+    await until(async () => (await c.all()).size === count + 1 && (await a.all()).size === count + 1);
+    const b = await node("b");
+    await current(b);
+    t.same(await b.all(), await a.all());
+    await until(() => b.logged.some((line) => line.includes("cursors fetched")));
+    t.equal(b.logged.filter((line) => line.includes("cursors fetched")).length, 1, "one of them covers both");
+  },
+);
+
+await natsTest(
+  tap,
+  "what is moved while NATS is away comes to the others once it is back",
+  { timeoutMs },
+  async (t) => {
+    const { nats, node } = await ground(t);
+    const [a, b] = [await node("a"), await node("b")];
+    await current(a, b);
+    await nats.stop();
+    await until(() => !a.gossip.isCurrent && !b.gossip.isCurrent);
+    for (let offset = 1; offset <= 3; offset++) {
+      a.keeper.acknowledge(home(1), offset, 0);
+      b.keeper.acknowledge(home(2), offset, 0);
+      await Promise.all([a.keeper.flush(), b.keeper.flush()]);
+    }
+    t.equal(await a.cursors.get(home(2)), undefined, "and nobody waits for whom they cannot ask");
+    await nats.start();
+    await until(() => a.place(home(2)) === "0:3" && b.place(home(1)) === "0:3");
+    await current(a, b);
+    t.pass("they agree");
+  },
+);
+
+await natsTest(
+  tap,
+  "updates that get lost are noticed and fetched: on the way, or for want of room while NATS is away",
+  { timeoutMs },
+  async (t) => {
+    const { nats, node } = await ground(t);
+    const [a, b] = [await node("a", { maxPending: 10 }), await node("b")];
+    await current(a, b);
+    await nats.stop();
+    await until(() => !a.gossip.isCurrent);
+    for (let user = 1; user <= 50; user++) a.keeper.begin(home(user), user);
+    await a.keeper.flush();
+    await nats.start();
+    await until(async () => (await b.all()).size === 50);
+    t.same(await b.all(), await a.all());
+    // b hears nothing for a moment, and does not know it.
+    await b.connection.reconnect();
+    for (let user = 51; user <= 80; user++) {
+      a.keeper.begin(home(user), user);
+      await a.keeper.flush();
+    }
+    await until(async () => (await b.all()).size === 80);
+    await current(a, b);
+    t.same(await b.all(), await a.all());
+  },
+);
+
+await natsTest(
+  tap,
+  "a cursor that is not known here is asked for at once, and no node that is gone is waited for twice",
+  { timeoutMs },
+  async (t) => {
+    const { node } = await ground(t);
+    const [a, b, c] = [
+      await node("a", { standingMs: 60_000 }),
+      await node("b", { standingMs: 60_000 }),
+      await node("c", { standingMs: 60_000 }),
+    ];
+    await current(a, b, c);
+    a.keeper.begin(home(1), 7); // gathered, neither on disk nor told of
+    t.equal(placeOf(await b.cursors.get(home(1))), "0:7");
+    const found = await Promise.all(Array.from({ length: 3_000 }, async (_, i) => b.cursors.get(home(i + 1))));
+    t.same(found.map(placeOf), ["0:7", ...Array.from({ length: 2_999 }, () => undefined)]);
+    await c.connection.close(); // without a word
+    const before = Date.now();
+    await b.cursors.get(home(2));
+    const waited = Date.now() - before;
+    t.ok(waited >= 900, `it might have come yet: waited ${waited} ms`);
+    let isSettled = false;
+    const next = Promise.resolve(b.cursors.get(home(3))).then(() => void (isSettled = true));
+    await b.connection.flush(); // the question
+    await a.connection.flush(); // the answer
+    await until(() => isSettled);
+    await next;
+    t.pass("who answers is all that is waited for");
+  },
+);
+
+await natsTest(
+  tap,
+  "messages of another history, of a newer version or of none are passed over, with a line in the log",
+  { timeoutMs },
+  async (t) => {
+    const { node } = await ground(t);
+    const [a, b, other] = [await node("a"), await node("b"), await node("other", { epoch: "another" })];
+    await current(a, b, other);
+    other.keeper.begin(home(1), 99);
+    await other.keeper.flush();
+    const packr = new Packr({ useRecords: false });
+    const whole = {
+      v: 1,
+      epoch: "epoch",
+      run: "x",
+      node: "x",
+      kind: "update",
+      number: 1,
+      cursors: [[home(2), 5, 0]],
+    };
+    for (const bad of [
+      Buffer.from("garbage"),
+      Buffer.alloc(0),
+      packr.pack(null),
+      packr.pack({ ...whole, v: 2 }),
+      packr.pack({ ...whole, kind: "rumour" }),
+      packr.pack({ ...whole, cursors: [[home(2), -5, 0]] }),
+      packr.pack({ ...whole, cursors: [[home(2), 5, 2 ** 32 - 1]] }),
+      packr.pack({ ...whole, cursors: [["home", 5, 0]] }),
+      packr.pack({ ...whole, cursors: [[cursorKey(0, "phone", "home"), 5, 0]] }),
+      packr.pack({ ...whole, cursors: [[home(2), 2 ** 48, 0]] }),
+    ])
+      for (const to of [subject, `${subject}.${b.gossip.run}`]) a.connection.publish(to, bad);
+    a.keeper.begin(home(3), 3);
+    await a.keeper.flush();
+    await until(() => b.place(home(3)) === "0:3");
+    t.equal(b.place(home(1)), undefined);
+    t.equal(b.place(home(2)), undefined);
+    t.same(await other.all(), new Map([[home(1), "0:99"]]));
+    for (const reason of [
+      /is of the epoch another/,
+      /it has version 2.*upgrade this node/,
+      /not valid msgpack/,
+    ])
+      t.ok(
+        b.logged.some((line) => reason.test(line)),
+        `the log says ${reason}`,
+      );
+  },
+);
+
+await natsTest(tap, "when the peer that is fetched from goes, another is asked", { timeoutMs }, async (t) => {
+  const { node } = await ground(t);
+  const [a, b] = [await node("a"), await node("b")];
+  for (let user = 1; user <= 5_000; user++) a.keeper.begin(home(user), user);
+  await a.keeper.flush();
+  await until(async () => (await b.all()).size === 5_000);
+  const joining = node("c");
+  // One that says it has much, and answers nothing: it was killed just then.
+  const c = await joining;
+  a.connection.publish(
+    subject,
+    new Packr({ useRecords: false }).pack({
+      v: 1,
+      epoch: "epoch",
+      run: "dead",
+      node: "dead",
+      kind: "standing",
+      have: { dead: 5 },
+    }),
+  );
+  await until(async () => (await c.all()).size === 5_000);
+  t.same(await c.all(), await a.all());
+});
