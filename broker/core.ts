@@ -3,6 +3,7 @@
 
 import { Cluster } from "./cluster/cluster.ts";
 import { ClusterLog } from "./cluster/log.ts";
+import { SharedCursors } from "./cluster/shared-cursors.ts";
 import { Fullness } from "./log/fullness.ts";
 import { LocalLog } from "./log/local.ts";
 import type { Log } from "./log/log.ts";
@@ -10,7 +11,7 @@ import { Retention } from "./log/retention.ts";
 import type { Logger } from "./logger.ts";
 import type { BrokerOptions } from "./options.ts";
 import { Periodic } from "./periodic.ts";
-import { CursorKeeper, LocalIntake, Rates } from "./sessions/index.ts";
+import { CursorKeeper, type Cursors, LocalIntake, Rates } from "./sessions/index.ts";
 import { type Entry, type Offset, State } from "./state/index.ts";
 
 /** How often what is due by the clock is looked at, in ms. */
@@ -35,9 +36,10 @@ export class Core {
   readonly logger: Logger;
   readonly state: State;
   readonly log: Log & Probed;
-  /** As a node of a cluster: its log again, and all else of it. */
-  readonly cluster: { readonly log: ClusterLog; readonly node: Cluster } | undefined;
-  readonly cursors: CursorKeeper;
+  /** As a node of a cluster: its log and cursors again, and all else of it. */
+  readonly cluster:
+    { readonly log: ClusterLog; readonly cursors: SharedCursors; readonly node: Cluster } | undefined;
+  readonly cursors: Cursors & { close(): Promise<void> };
   readonly rates: Rates;
   readonly intake: LocalIntake;
   readonly #fullness: Fullness;
@@ -86,14 +88,16 @@ export class Core {
         isDurable: options.sync === "always",
         onFailure: (error) => logger.error({ err: error }, "commit failed"),
       });
+      this.cursors = new CursorKeeper(state, {
+        onFailure: (error) => logger.error({ err: error }, "cursors could not be written"),
+      });
     } else {
       const clusterLog = new ClusterLog(state, { ...logOptions, logger });
       this.log = clusterLog;
-      this.cluster = { log: clusterLog, node };
+      const cursors = new SharedCursors(state, { node: options.node, logger });
+      this.cluster = { log: clusterLog, cursors, node };
+      this.cursors = cursors;
     }
-    this.cursors = new CursorKeeper(state, {
-      onFailure: (error) => logger.error({ err: error }, "cursors could not be written"),
-    });
     this.rates = new Rates({ perSecond: options.userRate, burst: options.userBurst }, Date.now);
     this.intake = new LocalIntake(this.log, this.rates);
     const { log } = this;
@@ -115,7 +119,7 @@ export class Core {
   /** Begins to serve. */
   start(): void {
     this.#readiness = undefined;
-    this.cluster?.node.start(this.cluster.log);
+    this.cluster?.node.start(this.cluster);
     this.#periodic.every(checkMs, async () => {
       await this.#fullness.check();
       await this.log.probe();

@@ -12,6 +12,7 @@ import { connectNats } from "./connection.ts";
 import { enter } from "./enter.ts";
 import type { ClusterLog } from "./log.ts";
 import { type ClusterNames, clusterNames } from "./names.ts";
+import type { SharedCursors } from "./shared-cursors.ts";
 import { LogStream } from "./stream.ts";
 
 export class Cluster {
@@ -48,8 +49,8 @@ export class Cluster {
     this.#ended = parts.ended;
   }
 
-  start(log: ClusterLog): void {
-    void this.#begin(log).catch((error: unknown) => {
+  start({ log, cursors }: { log: ClusterLog; cursors: SharedCursors }): void {
+    void this.#begin(log, cursors).catch((error: unknown) => {
       if (!this.#ended.signal.aborted) this.#logger.fatal({ err: error }, "the cluster cannot be entered");
     });
   }
@@ -59,8 +60,9 @@ export class Cluster {
     await this.#connecting.then(async (connection) => await connection.close()).catch(() => {});
   }
 
-  async #begin(log: ClusterLog): Promise<void> {
+  async #begin(log: ClusterLog, cursors: SharedCursors): Promise<void> {
     const connection = await this.#connecting;
+    cursors.share(connection, this.#names.cursors);
     log.start(await LogStream.of(connection, this.#names));
   }
 }

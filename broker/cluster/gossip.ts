@@ -41,8 +41,12 @@ const maxPending = 100_000;
 /** A page or an answer that does not come within so long is not coming, in ms. */
 const pageMs = 5_000;
 const findMs = 1_000;
+/** How long NATS has to take what is told last, in ms. */
+const leaveMs = 1_000;
 /** How long after a hello all who are there have answered, in ms. */
 const helloMs = 500;
+/** How often to say what is had, in ms. */
+const standingMs = 5_000;
 /** A node not heard of for so many standings is not there. */
 const missedStandings = 3;
 /** How long others are told of a run that ended, and how long it is remembered, in ms. */
@@ -155,16 +159,21 @@ export class Gossip {
   /** Says goodbye and hears no more. The connection stays. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
+    const { connection } = this.#options;
     if (this.#isConnected) this.#send({ kind: "bye" });
     this.#isClosed = true;
     clearInterval(this.#timer);
     this.#finder.giveUp();
     await this.#resync.close();
-    if (!this.#options.connection.isClosed()) for (const heard of this.#subscriptions) heard.unsubscribe();
+    if (connection.isClosed()) return;
+    for (const heard of this.#subscriptions) heard.unsubscribe();
+    // What was told last is to be out before the connection is closed, if NATS is there to take it.
+    const leaving = connection.flush().catch(() => {});
+    await Promise.race([leaving, new Promise((resolve) => setTimeout(resolve, leaveMs).unref())]);
   }
 
   get #standingMs(): number {
-    return this.#options.standingMs ?? 5_000;
+    return this.#options.standingMs ?? standingMs;
   }
 
   /** What a message may take; half of it is left to what is around the cursors. */

@@ -1,24 +1,49 @@
 /* SharedCursors: the cursors of a node whose readers come from other nodes.
  *
  * They are kept here, and gossip brings those of the others. What is not known here is asked for, so that a reader who comes
- * before its cursor does is not begun anew. */
+ * before its cursor does is not begun anew. Until NATS is there, they are as those of a broker that stands alone. */
 
-import type { CursorKeeper, Cursors } from "../sessions/index.ts";
-import type { Cursor, CursorKey, Offset } from "../state/index.ts";
-import type { Gossip } from "./gossip.ts";
+import type { NatsConnection } from "nats";
+
+import { CursorKeeper, type Cursors } from "../sessions/index.ts";
+import type { Cursor, CursorKey, Offset, State } from "../state/index.ts";
+import { Gossip, type GossipOptions } from "./gossip.ts";
+
+export type SharedCursorsOptions = Pick<GossipOptions, "node" | "logger" | "standingMs" | "maxPending">;
 
 export class SharedCursors implements Cursors {
   readonly #keeper: CursorKeeper;
-  readonly #gossip: Gossip;
+  readonly #epoch: () => string;
+  readonly #options: SharedCursorsOptions;
+  #gossip: Gossip | undefined;
 
-  constructor(keeper: CursorKeeper, gossip: Gossip) {
-    this.#keeper = keeper;
-    this.#gossip = gossip;
+  constructor(state: State, options: SharedCursorsOptions) {
+    this.#options = options;
+    this.#epoch = () => state.positions.epoch;
+    // What is written before there is gossip is on disk when it begins, and that is where it begins.
+    this.#keeper = new CursorKeeper(state, {
+      onFailure: (error) => options.logger.error({ err: error }, "cursors could not be written"),
+      onWritten: (cursors) => this.#gossip?.tell(cursors),
+    });
+  }
+
+  /** NATS is there: they are shared from now on, under `subject`. */
+  share(connection: NatsConnection, subject: string): Gossip {
+    const { node, logger } = this.#options;
+    this.#gossip = new Gossip({
+      ...this.#options,
+      connection,
+      subject,
+      epoch: this.#epoch,
+      cursors: this.#keeper,
+    });
+    logger.debug({ node, run: this.#gossip.run }, "cursors are shared");
+    return this.#gossip;
   }
 
   get(key: CursorKey): Cursor | undefined | Promise<Cursor | undefined> {
     const known = this.#keeper.get(key);
-    if (known !== undefined && this.#gossip.isCurrent) return known;
+    if (this.#gossip === undefined || (known !== undefined && this.#gossip.isCurrent)) return known;
     const found = this.#gossip.find(key);
     return found === undefined ? known : found.then(() => this.#keeper.get(key));
   }
@@ -37,5 +62,11 @@ export class SharedCursors implements Cursors {
 
   flush(): Promise<void> {
     return this.#keeper.flush();
+  }
+
+  /** Writes what is left, tells the others, and says goodbye. */
+  async close(): Promise<void> {
+    await this.#keeper.close();
+    await this.#gossip?.close();
   }
 }

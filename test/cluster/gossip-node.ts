@@ -1,6 +1,6 @@
-/* GossipNode: what of a node gossips: a store, its keeper of cursors, and gossip over a connection to NATS of its own. */
+/* GossipNode: what of a node gossips: a store, its cursors, and a connection to NATS of its own. */
 
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -8,97 +8,103 @@ import { type NatsConnection, connect } from "nats";
 import { pino } from "pino";
 import type { Test } from "tap";
 
-import { Gossip } from "../../broker/cluster/gossip.ts";
-import { SharedCursors } from "../../broker/cluster/shared-cursors.ts";
-import { CursorKeeper } from "../../broker/sessions/index.ts";
+import type { Gossip } from "../../broker/cluster/gossip.ts";
+import { SharedCursors, type SharedCursorsOptions } from "../../broker/cluster/shared-cursors.ts";
 import { type Cursor, type CursorKey, State } from "../../broker/state/index.ts";
+import { NatsServers } from "./nats-server.ts";
 
 export const subject = "test.cursors";
 
-export interface GossipNodeOptions {
-  nats: string;
-  name: string;
-  /** @default "epoch" */
-  epoch?: string;
-  maxPending?: number;
-  standingMs?: number;
-  /** Its store, when it had one before. */
+export interface GossipNodeOptions extends Partial<SharedCursorsOptions> {
+  /** The store that it begins with a copy of. @default that of the ground: nodes of one history */
   folder?: string;
+}
+
+/** A NATS, and a history that nodes share. */
+export interface Ground {
+  nats: NatsServers;
+  /** A store of another history. */
+  elsewhere: string;
+  /** Starts a node; it ends with the test. */
+  node: (name: string, options?: GossipNodeOptions) => Promise<GossipNode>;
+}
+
+export async function ground(t: Test): Promise<Ground> {
+  const nats = await NatsServers.for(t);
+  const [store, elsewhere] = [await emptyStore(t), await emptyStore(t)];
+  const node = (name: string, options: GossipNodeOptions = {}): Promise<GossipNode> =>
+    GossipNode.for(t, name, nats.urls, { folder: store, ...options });
+  return { nats, elsewhere, node };
+}
+
+async function emptyStore(t: Test): Promise<string> {
+  const folder = await temporaryFolder(t);
+  const state = await State.open(folder);
+  await state.close();
+  return folder;
+}
+
+async function temporaryFolder(t: Test): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "whalesong-"));
+  t.teardown(() => rm(folder, { recursive: true }));
+  return folder;
 }
 
 export class GossipNode {
   readonly name: string;
   readonly folder: string;
   readonly state: State;
-  readonly keeper: CursorKeeper;
+  readonly cursors: SharedCursors;
   readonly connection: NatsConnection;
   readonly gossip: Gossip;
-  readonly cursors: SharedCursors;
   /** What it has logged, as JSON. */
   readonly logged: string[] = [];
   #isStopped = false;
 
-  static async for(t: Test, options: GossipNodeOptions): Promise<GossipNode> {
-    const { nats, name } = options;
-    const folder = options.folder ?? (await mkdtemp(join(tmpdir(), "whalesong-")));
-    const connection = await connect({
-      servers: nats,
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 50,
-      name,
-    });
-    const node = new GossipNode(await State.open(folder), connection, { ...options, folder });
-    t.teardown(async () => {
-      await node.stop();
-      await rm(folder, { recursive: true, force: true });
-    });
+  static async for(t: Test, name: string, nats: string, options: GossipNodeOptions): Promise<GossipNode> {
+    const folder = await temporaryFolder(t);
+    await cp(options.folder!, folder, { recursive: true });
+    const connection = await connect({ servers: nats, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
+    const node = new GossipNode(name, { folder, state: await State.open(folder), connection }, options);
+    t.teardown(() => node.stop());
     return node;
   }
 
   private constructor(
-    state: State,
-    connection: NatsConnection,
-    { name, folder, epoch = "epoch", standingMs = 200, maxPending }: GossipNodeOptions & { folder: string },
+    name: string,
+    { folder, state, connection }: { folder: string; state: State; connection: NatsConnection },
+    options: GossipNodeOptions,
   ) {
     this.name = name;
     this.folder = folder;
     this.state = state;
     this.connection = connection;
-    this.keeper = new CursorKeeper(state, {
-      onFailure: (error) => {
-        throw error;
-      },
-      onWritten: (cursors) => this.gossip.tell(cursors),
-    });
-    this.gossip = new Gossip({
-      connection,
-      subject,
+    this.cursors = new SharedCursors(state, {
       node: name,
-      epoch: () => epoch,
-      cursors: this.keeper,
       logger: pino({ level: "debug" }, { write: (line: string) => void this.logged.push(line) }),
-      standingMs,
-      ...(maxPending === undefined ? {} : { maxPending }),
+      standingMs: 200,
+      ...options,
     });
-    this.cursors = new SharedCursors(this.keeper, this.gossip);
+    this.gossip = this.cursors.share(connection, subject);
   }
 
-  /** GENERATION:OFFSET; undefined when it knows of none. */
+  /** GENERATION:OFFSET, as it has it on disk; undefined when it has none. */
   place(key: CursorKey): string | undefined {
-    return placeOf(this.keeper.get(key));
+    this.state.refresh();
+    return placeOf(this.state.cursors.get(key));
   }
 
   /** All cursors that it has on disk. */
   async all(): Promise<Map<CursorKey, string>> {
-    await this.keeper.flush();
-    return new Map([...this.keeper.after(undefined)].map(([key, cursor]) => [key, placeOf(cursor)!]));
+    await this.cursors.flush();
+    this.state.refresh();
+    return new Map([...this.state.cursors.after(undefined)].map(([key, cursor]) => [key, placeOf(cursor)!]));
   }
 
   async stop(): Promise<void> {
     if (this.#isStopped) return;
     this.#isStopped = true;
-    await this.keeper.close();
-    await this.gossip.close();
+    await this.cursors.close();
     await this.connection.close();
     await this.state.close();
   }

@@ -1,25 +1,15 @@
 /* Gossip: cursors from node to node, over a real NATS, whatever gets lost on the way. */
 
 import { Packr } from "msgpackr";
-import tap, { type Test } from "tap";
+import tap from "tap";
 
 import { decodeGossip } from "../../broker/cluster/gossip-messages.ts";
 import { type CursorKey, cursorKey } from "../../broker/state/index.ts";
-import { GossipNode, type GossipNodeOptions, placeOf, subject, until } from "./gossip-node.ts";
-import { NatsServers, natsTest } from "./nats-server.ts";
+import { type GossipNode, ground, placeOf, subject, until } from "./gossip-node.ts";
+import { natsTest } from "./nats-server.ts";
 
 const timeoutMs = 60_000;
 const home = (user: number): CursorKey => cursorKey(user, "phone", "home");
-
-interface Ground {
-  nats: NatsServers;
-  node: (name: string, options?: Partial<GossipNodeOptions>) => Promise<GossipNode>;
-}
-
-async function ground(t: Test): Promise<Ground> {
-  const nats = await NatsServers.for(t);
-  return { nats, node: (name, options) => GossipNode.for(t, { nats: nats.urls, name, ...options }) };
-}
 
 async function current(...nodes: GossipNode[]): Promise<void> {
   for (const { gossip } of nodes) await until(() => gossip.isCurrent);
@@ -41,16 +31,16 @@ await natsTest(
       },
     });
     await c.connection.flush();
-    a.keeper.begin(home(1), 5);
-    a.keeper.acknowledge(home(1), 9, 0);
-    await a.keeper.flush();
+    a.cursors.begin(home(1), 5);
+    a.cursors.acknowledge(home(1), 9, 0);
+    await a.cursors.flush();
     await until(() => b.place(home(1)) === "0:9" && c.place(home(1)) === "0:9");
-    b.keeper.seek(home(1), 2);
-    await b.keeper.flush();
+    b.cursors.seek(home(1), 2);
+    await b.cursors.flush();
     await until(() => a.place(home(1)) === "1:2" && c.place(home(1)) === "1:2");
-    a.keeper.acknowledge(home(1), 10, 0);
-    a.keeper.acknowledge(home(1), 4, 1);
-    await a.keeper.flush();
+    a.cursors.acknowledge(home(1), 10, 0);
+    a.cursors.acknowledge(home(1), 4, 1);
+    await a.cursors.flush();
     await until(() => b.place(home(1)) === "1:4" && c.place(home(1)) === "1:4");
     t.equal(updates, 3, "each change was told by the node that made it, and by no other");
     await b.stop();
@@ -67,10 +57,10 @@ await natsTest(
     const { node } = await ground(t);
     const [a, c] = [await node("a"), await node("c")];
     const count = 7_001;
-    for (let user = 1; user <= count; user++) a.keeper.begin(home(user), user);
-    await a.keeper.flush();
-    c.keeper.begin(home(count + 1), 1);
-    await c.keeper.flush();
+    for (let user = 1; user <= count; user++) a.cursors.begin(home(user), user);
+    await a.cursors.flush();
+    c.cursors.begin(home(count + 1), 1);
+    await c.cursors.flush();
     await until(async () => (await c.all()).size === count + 1 && (await a.all()).size === count + 1);
     const b = await node("b");
     await current(b);
@@ -91,9 +81,9 @@ await natsTest(
     await nats.stop();
     await until(() => !a.gossip.isCurrent && !b.gossip.isCurrent);
     for (let offset = 1; offset <= 3; offset++) {
-      a.keeper.acknowledge(home(1), offset, 0);
-      b.keeper.acknowledge(home(2), offset, 0);
-      await Promise.all([a.keeper.flush(), b.keeper.flush()]);
+      a.cursors.acknowledge(home(1), offset, 0);
+      b.cursors.acknowledge(home(2), offset, 0);
+      await Promise.all([a.cursors.flush(), b.cursors.flush()]);
     }
     t.equal(await a.cursors.get(home(2)), undefined, "and nobody waits for whom they cannot ask");
     await nats.start();
@@ -113,16 +103,16 @@ await natsTest(
     await current(a, b);
     await nats.stop();
     await until(() => !a.gossip.isCurrent);
-    for (let user = 1; user <= 50; user++) a.keeper.begin(home(user), user);
-    await a.keeper.flush();
+    for (let user = 1; user <= 50; user++) a.cursors.begin(home(user), user);
+    await a.cursors.flush();
     await nats.start();
     await until(async () => (await b.all()).size === 50);
     t.same(await b.all(), await a.all());
     // b hears nothing for a moment, and does not know it.
     await b.connection.reconnect();
     for (let user = 51; user <= 80; user++) {
-      a.keeper.begin(home(user), user);
-      await a.keeper.flush();
+      a.cursors.begin(home(user), user);
+      await a.cursors.flush();
     }
     await until(async () => (await b.all()).size === 80);
     await current(a, b);
@@ -142,9 +132,11 @@ await natsTest(
       await node("c", { standingMs: 60_000 }),
     ];
     await current(a, b, c);
-    a.keeper.begin(home(1), 7); // gathered, neither on disk nor told of
+    a.cursors.begin(home(1), 7); // gathered, neither on disk nor told of
     t.equal(placeOf(await b.cursors.get(home(1))), "0:7");
-    const found = await Promise.all(Array.from({ length: 3_000 }, async (_, i) => b.cursors.get(home(i + 1))));
+    const found = await Promise.all(
+      Array.from({ length: 3_000 }, async (_, i) => b.cursors.get(home(i + 1))),
+    );
     t.same(found.map(placeOf), ["0:7", ...Array.from({ length: 2_999 }, () => undefined)]);
     await c.connection.close(); // without a word
     const before = Date.now();
@@ -166,15 +158,16 @@ await natsTest(
   "messages of another history, of a newer version or of none are passed over, with a line in the log",
   { timeoutMs },
   async (t) => {
-    const { node } = await ground(t);
-    const [a, b, other] = [await node("a"), await node("b"), await node("other", { epoch: "another" })];
+    const { elsewhere, node } = await ground(t);
+    const [a, b, other] = [await node("a"), await node("b"), await node("other", { folder: elsewhere })];
     await current(a, b, other);
-    other.keeper.begin(home(1), 99);
-    await other.keeper.flush();
+    other.cursors.begin(home(1), 99);
+    await other.cursors.flush();
     const packr = new Packr({ useRecords: false });
+    const { epoch } = a.state.positions;
     const whole = {
       v: 1,
-      epoch: "epoch",
+      epoch,
       run: "x",
       node: "x",
       kind: "update",
@@ -194,14 +187,14 @@ await natsTest(
       packr.pack({ ...whole, cursors: [[home(2), 2 ** 48, 0]] }),
     ])
       for (const to of [subject, `${subject}.${b.gossip.run}`]) a.connection.publish(to, bad);
-    a.keeper.begin(home(3), 3);
-    await a.keeper.flush();
+    a.cursors.begin(home(3), 3);
+    await a.cursors.flush();
     await until(() => b.place(home(3)) === "0:3");
     t.equal(b.place(home(1)), undefined);
     t.equal(b.place(home(2)), undefined);
     t.same(await other.all(), new Map([[home(1), "0:99"]]));
     for (const reason of [
-      /is of the epoch another/,
+      new RegExp(`is of the epoch ${other.state.positions.epoch}`),
       /it has version 2.*upgrade this node/,
       /not valid msgpack/,
     ])
@@ -215,8 +208,8 @@ await natsTest(
 await natsTest(tap, "when the peer that is fetched from goes, another is asked", { timeoutMs }, async (t) => {
   const { node } = await ground(t);
   const [a, b] = [await node("a"), await node("b")];
-  for (let user = 1; user <= 5_000; user++) a.keeper.begin(home(user), user);
-  await a.keeper.flush();
+  for (let user = 1; user <= 5_000; user++) a.cursors.begin(home(user), user);
+  await a.cursors.flush();
   await until(async () => (await b.all()).size === 5_000);
   const joining = node("c");
   // One that says it has much, and answers nothing: it was killed just then.
@@ -225,7 +218,7 @@ await natsTest(tap, "when the peer that is fetched from goes, another is asked",
     subject,
     new Packr({ useRecords: false }).pack({
       v: 1,
-      epoch: "epoch",
+      epoch: a.state.positions.epoch,
       run: "dead",
       node: "dead",
       kind: "standing",
