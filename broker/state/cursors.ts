@@ -7,7 +7,8 @@
  * is the truth, in whatever order and however often they are heard.
  *
  * Devices come and are not heard of again, and a client may call itself by a new name each time: a user has so many
- * cursors at most, and a new one past that takes the place of the one furthest behind. */
+ * cursors at most, and a new one past that takes the place of the one furthest behind. One that another node tells of has to be
+ * further than that: so nodes that tell each other of theirs come to keep the same. */
 
 import { limits } from "../../protocol/index.ts";
 import { type Offset, type UserNo, afterPrefix, readU48, writeU48 } from "./bytes.ts";
@@ -53,19 +54,26 @@ export class Cursors {
       yield [keyOf(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)), cursorOf(value)];
   }
 
-  /** Within a transaction. Returns the cursor that was removed to make room for it, if one was. */
-  put(key: CursorKey, cursor: Cursor): CursorKey | undefined {
+  /** Within a transaction. Returns the cursor that there is no room for now, if there is one: another, or `key` itself when
+   *  another node tells of it. */
+  put(key: CursorKey, cursor: Cursor, isFromElsewhere = false): CursorKey | undefined {
     const name = bytesOf(key);
-    const removed = this.#table.get(name) === undefined ? this.#makeRoom(name) : undefined;
+    const isNew = this.#table.get(name) === undefined;
+    const last = isNew ? this.#lastOf(name) : undefined;
+    if (last !== undefined) {
+      const isBehind = cursor.offset - last.offset || Buffer.compare(name, last.name);
+      if (isFromElsewhere && isBehind < 0) return key;
+      this.#table.removeSync(last.name);
+    }
     const bytes = Buffer.allocUnsafe(10);
     writeU48(bytes, 0, cursor.offset);
     bytes.writeUInt32BE(cursor.generation, 6);
     this.#table.putSync(name, bytes);
-    return removed;
+    return last === undefined ? undefined : keyOf(last.name);
   }
 
-  /** For a new cursor: removes its user's that is furthest behind, of equal ones the first by name, when they have as many as may be. */
-  #makeRoom(name: Buffer): CursorKey | undefined {
+  /** Of a new cursor's user: the one furthest behind, of equal ones the first by name, when they have as many as may be. */
+  #lastOf(name: Buffer): { name: Buffer; offset: Offset } | undefined {
     const start = name.subarray(0, userBytes);
     let count = 0;
     let last: { name: Buffer; offset: Offset } | undefined;
@@ -74,9 +82,7 @@ export class Cursors {
       const offset = readU48(value, 0);
       if (last === undefined || offset < last.offset) last = { name: Buffer.from(key), offset };
     }
-    if (last === undefined || count < limits.cursors) return undefined;
-    this.#table.removeSync(last.name);
-    return keyOf(last.name);
+    return count < limits.cursors ? undefined : last;
   }
 }
 

@@ -208,12 +208,14 @@ export class State {
     this.#head = readApplied(this.#environment.tables.meta);
   }
 
-  /** Writes cursors in a transaction of their own. Settles once they are on disk, with those that were removed to make room. */
-  async writeCursors(cursors: Iterable<[CursorKey, Cursor]>): Promise<CursorKey[]> {
+  /** Writes cursors in a transaction of their own. Settles once they are on disk, with those that there was no room for. */
+  async writeCursors(
+    cursors: Iterable<[CursorKey, Cursor & { isFromElsewhere?: boolean }]>,
+  ): Promise<CursorKey[]> {
     const { committed, flushed } = this.#environment.transact(() => {
       const removed: CursorKey[] = [];
       for (const [key, cursor] of cursors) {
-        const gone = this.cursors.put(key, cursor);
+        const gone = this.cursors.put(key, cursor, cursor.isFromElsewhere);
         if (gone !== undefined) removed.push(gone);
       }
       return removed;

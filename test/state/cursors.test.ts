@@ -99,3 +99,38 @@ await tap.test(
     );
   },
 );
+
+await tap.test(
+  "of more cursors than a user may have, all nodes keep the same, in whatever order they are told of them",
+  async (t) => {
+    const stores = [await openStore(t), await openStore(t), await openStore(t)];
+    const told = Array.from({ length: limits.cursors + 90 }, (_, i): [CursorKey, Cursor] => [
+      cursorKey(7, `d${i}`, "home"),
+      { offset: i % 100, generation: 0 },
+    ]);
+    // Each store was told of some by its own clients, before it heard of all from the others.
+    for (const [i, { state }] of stores.entries()) {
+      const kept = new Map(told.filter((_, n) => n % stores.length === i));
+      await state.writeCursors(kept);
+    }
+    const orders = fc.sample(fc.shuffledSubarray(told, { minLength: told.length }), {
+      numRuns: stores.length,
+      seed: 7,
+    });
+    for (const [i, { state }] of stores.entries())
+      for (const one of orders[i]!) {
+        const known = state.cursors.get(one[0]);
+        if (isLater(one[1], known))
+          await state.writeCursors([[one[0], { ...one[1], isFromElsewhere: true }]]);
+        state.refresh();
+      }
+    const [first, ...others] = stores.map(({ state }) => Array.from(state.cursors.after(undefined)));
+    t.equal(first!.length, limits.cursors);
+    for (const other of others) t.same(other, first);
+    const last = first!.reduce((least, [, { offset }]) => Math.min(least, offset), Infinity);
+    t.ok(
+      told.every(([key, { offset }]) => offset <= last || first!.some(([kept]) => kept === key)),
+      "those furthest on",
+    );
+  },
+);

@@ -20,11 +20,19 @@ import { post } from "../state/store.ts";
 
 const writerFile = fileURLToPath(new URL("writer-process.ts", import.meta.url));
 
+/** What the other process was asked to reach, until when it waits, and how far it is then. */
+interface Asked {
+  offsets: Offset[];
+  end: Promise<void>;
+  reached: Offset;
+}
+
 interface Worker {
   state: State;
   log: RemoteLog;
   /** What the listener was told, and what a test adds. */
   happened: string[];
+  asked: Asked;
   /** The other process applies these; settles once they are on disk. Nobody here is told. */
   write: (...commands: Command[]) => Promise<Offset>;
   /** Hears of entries, too. */
@@ -64,7 +72,7 @@ await tap.test(
     const streams = new Streams(state, { whenDurable: log.whenDurable.bind(log), onTooOld: () => {} });
     listen((entries, durable) => streams.publish(entries, durable));
     const unlimited = new Rates({ perSecond: 1e9, burst: 1e9 }, Date.now);
-    const cursors = new CursorKeeper(state, (error) => t.fail(String(error)));
+    const cursors = new CursorKeeper(state, { onFailure: (error) => t.fail(String(error)) });
     const intake = new LocalIntake(log, unlimited);
     const operations = new Operations({ state, log, streams, cursors, intake });
     const principal = { user: "alice", scopes: new Set(["read", "write"] as const), expiresAt: undefined };
@@ -73,8 +81,8 @@ await tap.test(
     const key = cursorKey(1, "phone", "user:alice");
 
     const asked = [
-      operations.startOf("live", key).then(({ position }) => position),
-      operations.startOf(cursor, key).then(({ position }) => position),
+      operations.places.startOf("live", key).then(({ position }) => position),
+      operations.places.startOf(cursor, key).then(({ position }) => position),
       operations
         .execute({ id: 1, op: "read", stream: "user:alice", after: cursor }, principal)
         .then(({ after }) => offsetOf(after)),
@@ -85,6 +93,29 @@ await tap.test(
     log.advance(head, []);
     t.same(await Promise.all(asked), [head, head, head]);
     t.equal(happened[0], `told 2,3 of ${head}`);
+  },
+);
+
+await tap.test(
+  "an offset that the cluster is ahead by is waited for as long as the other process does, and until it is told here",
+  async (t) => {
+    const { log, happened, asked, write } = await openWorker(t);
+    t.equal(log.reach(1), undefined, "there already");
+    let reached!: () => void;
+    asked.end = new Promise((resolve) => (reached = resolve));
+    const wait = log.reach(3)!.then(() => happened.push("reached"));
+    await write(post("alice"), post("alice"));
+    asked.reached = 3;
+    reached();
+    for (let i = 0; i < 5; i++) await turn();
+    t.same(happened, [], "the other process is there, this one was not told of it yet");
+    log.advance(3, []);
+    await wait;
+    t.same(happened, ["told 2,3 of 3", "reached"]);
+    asked.reached = 3;
+    await log.reach(9);
+    t.equal(log.durable, 3, "the other process gave it up");
+    t.same(asked.offsets, [3, 9]);
   },
 );
 
@@ -101,12 +132,19 @@ async function openWorker(t: Test): Promise<Worker> {
   await write(post("alice"));
   const state = State.openReader(folder);
   const happened: string[] = [];
+  const asked: Asked = { offsets: [], end: Promise.resolve(), reached: 0 };
   const listeners: EntryListener[] = [
     (entries, durable) => happened.push(`told ${entries.map(({ offset }) => offset).join()} of ${durable}`),
   ];
   const log = new RemoteLog(state, {
     after: state.applied(),
     send: () => t.fail("nothing is asked of the other process"),
+    reach: async (offset) => {
+      const { end } = asked;
+      asked.offsets.push(offset);
+      await end;
+      return asked.reached;
+    },
     listener: (entries, durable) => {
       for (const listener of listeners) listener(entries, durable);
     },
@@ -118,7 +156,7 @@ async function openWorker(t: Test): Promise<Worker> {
     await once(writer, "exit");
     await rm(folder, { recursive: true });
   });
-  return { state, log, happened, write, listen: (listener) => void listeners.push(listener) };
+  return { state, log, happened, asked, write, listen: (listener) => void listeners.push(listener) };
 }
 
 function turn(): Promise<void> {
