@@ -23,6 +23,8 @@ import { packageVersion } from "./version.ts";
 
 /** How often what is due by the clock is looked at, in ms. */
 const checkMs = 1_000;
+/** How often some clients are pinged, in ms; each is as often as the options say. */
+const pingStepMs = 100;
 /** How long clients may take to take their last frames when the broker stops, in ms. */
 const closeGraceMs = 1_000;
 
@@ -101,6 +103,8 @@ export class Front {
       compression: options.compress
         ? { onCompressed: (before, after) => metrics.onCompressed(before, after) }
         : undefined,
+      pingMs: options.pingMs,
+      now: () => performance.now(),
       onFault,
     });
     return new Front(options, logger, { streams, sessions, http, webSockets });
@@ -127,7 +131,7 @@ export class Front {
   /** Begins what is done by the clock. */
   start(): void {
     this.#periodic.every(checkMs, () => this.sessions.check());
-    this.#periodic.every(this.#options.pingMs, () => this.#webSockets.ping());
+    this.#periodic.every(pingStepMs, () => this.#webSockets.ping());
     this.#periodic.every(this.#options.cursorMs, () => this.streams.tick());
   }
 

@@ -16,6 +16,8 @@ import type { Rate } from "./token-bucket.ts";
 const leastAwayMs = 500;
 /** Over how long clients come back at the least, in ms. */
 const leastSpreadMs = 1_000;
+/** Sessions checked in one turn of the event loop. */
+const checkStride = 1_000;
 /** Between two checks, in ms: after longer this process did not run, or its clock jumped. */
 const standstillMs = 5_000;
 
@@ -70,12 +72,16 @@ export class Sessions {
   }
 
   /** Closes sessions that make no progress. Called every second or so; if much later, this process stood still itself. */
-  check(): void {
+  async check(): Promise<void> {
     const now = this.#services.now();
     const stoodStill = now - this.#checkedAt > standstillMs;
     this.#checkedAt = now;
     if (stoodStill) this.#beginTimesAnew(now);
-    for (const [session, openedAt] of this.#openedAt) session.check(now, this.#startedAt + openedAt);
+    let done = 0;
+    for (const [session, openedAt] of this.#openedAt) {
+      session.check(now, this.#startedAt + openedAt);
+      if (++done % checkStride === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   /** What clients did while nobody looked is not known yet: none is closed for that time. */

@@ -23,8 +23,12 @@ import { checkOpenModeOrigin } from "./origins.ts";
 import { type WebSocketEncoder, encoders, pingFrame } from "./websocket-frames.ts";
 
 const path = "/v1/ws";
-/** Clients pinged between two turns of the event loop. */
-const pingStride = 500;
+/** How long clients may be pinged in one turn of the event loop, in ms, */
+const pingSliceMs = 5;
+/** and how many are between two looks at the clock. */
+const pingStride = 16;
+/** Times of pings are kept in units of so many ms: small numbers, which take no memory of their own. */
+const pingUnitMs = 100;
 
 export interface WebSocketParts {
   server: Server;
@@ -34,6 +38,10 @@ export interface WebSocketParts {
   corsOrigins: string[];
   /** Clients that offer permessage-deflate get it. None do when this is missing. */
   compression?: { onCompressed: OnCompressed } | undefined;
+  /** How often each client is pinged. */
+  pingMs: number;
+  /** ms on a clock that does not jump. */
+  now: () => number;
   onFault: (error: unknown) => void;
 }
 
@@ -48,6 +56,8 @@ class ClientSocket extends WebSocket implements Connection {
   encoder: WebSocketEncoder = encoders.json;
   /** Something came since the last ping, or what had waited for it was taken. */
   isAlive = true;
+  /** When it was pinged last, or came. */
+  pingedAt = 0;
 
   /** Takes what `ws` has to tell there and then: nobody else listens. */
   override emit(event: string | symbol, ...told: unknown[]): boolean {
@@ -90,6 +100,7 @@ class ClientSocket extends WebSocket implements Connection {
 
 export class WebSocketTransport {
   readonly #parts: WebSocketParts;
+  /** Those that came or were pinged longest ago first. */
   readonly #sockets = new Set<ClientSocket>();
   #onEmpty: (() => void) | undefined;
   readonly #acceptor: WebSocketServer;
@@ -113,22 +124,39 @@ export class WebSocketTransport {
     });
   }
 
-  /** Pings every client and ends those that answered nothing since the last time. Called every half minute or so. */
-  async ping(): Promise<void> {
+  /** Pings clients whose time has come, as many as a slice allows, and ends those that answered nothing since the last time.
+   * Called ten times a second or so: thousands pinged at once would keep posts waiting. True when more are due. */
+  async ping(): Promise<boolean> {
     // Called late, after this process stood still, it would find answers not read yet: they are read in a turn of the event loop.
     await new Promise((resolve) => setImmediate(resolve));
+    const now = this.#pingTime();
+    const due = now - Math.ceil(this.#parts.pingMs / pingUnitMs);
+    const end = performance.now() + pingSliceMs;
     let done = 0;
     for (const socket of this.#sockets) {
-      if (++done % pingStride === 0) await new Promise((resolve) => setImmediate(resolve));
-      if (!socket.isAlive) {
-        socket.close(closeCodes.idle_timeout, "no answer to a ping");
-        socket.terminate();
-        continue;
-      }
-      socket.isAlive = false;
-      if (socket.bufferedBytes === 0) socket.write(pingFrame);
-      else socket.isAlive = true; // the ping would only queue; whether it reads at all is the session's to judge
+      if (socket.pingedAt > due) return false;
+      if (++done % pingStride === 0 && performance.now() >= end) return true;
+      this.#ping(socket, now);
     }
+    return false;
+  }
+
+  #ping(socket: ClientSocket, now: number): void {
+    if (!socket.isAlive) {
+      socket.close(closeCodes.idle_timeout, "no answer to a ping");
+      socket.terminate();
+      return;
+    }
+    this.#sockets.delete(socket);
+    this.#sockets.add(socket);
+    socket.pingedAt = now;
+    // Behind what waits the ping would only queue: whether such a client reads at all is the session's to judge.
+    socket.isAlive = socket.bufferedBytes > 0;
+    if (!socket.isAlive) socket.write(pingFrame);
+  }
+
+  #pingTime(): number {
+    return Math.floor(this.#parts.now() / pingUnitMs);
   }
 
   /** Waits until all clients have taken their last frames and closed, `graceMs` at most, and ends what is left. */
@@ -186,6 +214,7 @@ export class WebSocketTransport {
     const codec = client.protocol === subprotocols.msgpack ? "msgpack" : "json";
     client.encoder = (client.extensions === "" ? encoders : this.#compressed!)[codec];
     client.session = this.#parts.sessions.open(client);
+    client.pingedAt = this.#pingTime();
     this.#sockets.add(client);
     (socket as RawSocket).client = client;
     socket.off("error", destroy); // `ws` listens now

@@ -29,6 +29,9 @@ import { WebSocketTransport } from "../../broker/transports/websocket.ts";
 import { WhalesongError, checkHandle } from "../../protocol/index.ts";
 import { SessionClient, type SessionClientOptions } from "./session-client.ts";
 
+/** How often a client is pinged. */
+export const pingMs = 30_000;
+
 export interface SessionBrokerOptions {
   /** ms since the Unix epoch. @default Date.now */
   now?: () => number;
@@ -61,6 +64,8 @@ export class SessionBroker {
   compressed = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** How far its clock for pings was moved. */
+  #aheadMs = 0;
   readonly #webSockets: WebSocketTransport;
   #isStopped = false;
 
@@ -132,6 +137,8 @@ export class SessionBroker {
       sessions: this.sessions,
       authenticator,
       corsOrigins: [],
+      pingMs,
+      now: () => performance.now() + this.#aheadMs,
       compression: options.compress === true ? { onCompressed: () => void this.compressed++ } : undefined,
       onFault,
     });
@@ -167,8 +174,14 @@ export class SessionBroker {
   }
 
   /** Pings every connection, and ends those that answered nothing since the last time. */
-  ping(): Promise<void> {
-    return this.#webSockets.ping();
+  async ping(): Promise<void> {
+    for (let isMore = await this.pingAfter(pingMs); isMore;) isMore = await this.pingAfter(0);
+  }
+
+  /** Lets `ms` go by for pings, and pings as many as one turn of the event loop allows. True when more are due. */
+  async pingAfter(ms: number): Promise<boolean> {
+    this.#aheadMs += ms;
+    return await this.#webSockets.ping();
   }
 
   /** Removes all entries up to `floor`. */

@@ -4,13 +4,24 @@ import { once } from "node:events";
 import tap from "tap";
 import { Worker } from "node:worker_threads";
 
+import type { Connection } from "../../broker/sessions/index.ts";
+import { encoders } from "../../broker/transports/websocket-frames.ts";
 import { closeCodes } from "../../protocol/index.ts";
-import { SessionBroker } from "./session-broker.ts";
+import { SessionBroker, pingMs } from "./session-broker.ts";
 import { SessionClient, offsetOf } from "./session-client.ts";
 
 const secondMs = 1_000;
 const timeoutMs = 60_000;
 const large = "x".repeat(16_000);
+
+/** A connection on which nothing is ever heard. */
+const unheard: Connection = {
+  encoder: encoders.json,
+  bufferedBytes: 0,
+  write: () => {},
+  setReading: () => {},
+  close: () => {},
+};
 
 /** Says hello, then answers a ping, and says by `answered` that it has. */
 const answeringClient = `
@@ -38,12 +49,12 @@ await tap.test("who says no hello is closed in time, and a broker that stood sti
   while (broker.sessions.count === 0) await turn();
 
   clock.now += 10 * timeoutMs; // this process was stopped meanwhile
-  broker.sessions.check();
+  await broker.sessions.check();
   t.equal(broker.sessions.count, 1, "its hello may be there and not be read yet");
 
-  runFor(clock, broker, timeoutMs);
+  await runFor(clock, broker, timeoutMs);
   t.equal(broker.sessions.count, 1);
-  runFor(clock, broker, secondMs);
+  await runFor(clock, broker, secondMs);
   t.equal(broker.sessions.count, 0, "from then on it had its time");
   t.equal((await silent.closed).code, closeCodes.hello_timeout);
 });
@@ -56,15 +67,15 @@ await tap.test("who takes nothing is closed in time, and a broker that stood sti
   await stuck.subscribeLive("user:bob");
   stuck.socket.pause();
   await fill(broker, bob);
-  runFor(clock, broker, secondMs);
+  await runFor(clock, broker, secondMs);
 
   clock.now += 10 * timeoutMs;
-  broker.sessions.check();
+  await broker.sessions.check();
   t.equal(broker.sessions.count, 2, "what it took meanwhile could not be seen");
 
-  runFor(clock, broker, timeoutMs);
+  await runFor(clock, broker, timeoutMs);
   t.equal(broker.sessions.count, 2);
-  runFor(clock, broker, secondMs);
+  await runFor(clock, broker, secondMs);
   t.equal(broker.sessions.count, 1, "from then on it had its time");
   t.notOk(bob.isClosed);
   stuck.socket.resume();
@@ -127,11 +138,65 @@ async function fill(broker: SessionBroker, author: SessionClient): Promise<numbe
   }
 }
 
+await tap.test("each is pinged in its own time, from when it came", async (t) => {
+  const broker = await SessionBroker.for(t);
+  const pings: string[] = [];
+  const come = async (user: string): Promise<SessionClient> => {
+    const client = await broker.connect(user);
+    client.socket.on("ping", () => pings.push(user));
+    return client;
+  };
+  const first = await come("first");
+  t.equal(await broker.pingAfter(pingMs / 3), false);
+  const second = await come("second");
+  const seen = async (): Promise<string[]> => {
+    // A ping that was sent is here before the answer to what is asked behind it.
+    await Promise.all([first, second].map((client) => client.request("ping")));
+    return pings.splice(0);
+  };
+  for (let round = 0; round < 3; round++) {
+    await broker.pingAfter(pingMs / 3);
+    t.same(await seen(), []);
+    await broker.pingAfter(pingMs / 3);
+    t.same(await seen(), ["first"]);
+    await broker.pingAfter(pingMs / 3);
+    t.same(await seen(), ["second"]);
+  }
+});
+
+await tap.test("many are pinged in several turns of the event loop", async (t) => {
+  const broker = await SessionBroker.for(t, { helloTimeoutMs: timeoutMs });
+  const clients = await Promise.all(Array.from({ length: 100 }, (_, i) => broker.connect(`u${i}`)));
+  let pings = 0;
+  for (const client of clients) client.socket.on("ping", () => pings++);
+  // A clock that goes by as it is looked at: each look is a slice later.
+  let ms = performance.now();
+  performance.now = () => (ms += 5);
+  let turns = 1;
+  for (let isMore = await broker.pingAfter(pingMs); isMore; turns++) isMore = await broker.pingAfter(0);
+  Reflect.deleteProperty(performance, "now"); // the real one shows again
+  await Promise.all(clients.map((client) => client.request("ping")));
+  t.equal(pings, 100, "each once");
+  t.ok(turns > 3, `${turns} turns`);
+});
+
+await tap.test("thousands are checked in several turns of the event loop", async (t) => {
+  const clock = { now: 1_790_000_000_000 };
+  const broker = await SessionBroker.for(t, { now: () => clock.now, helloTimeoutMs: secondMs });
+  for (let i = 0; i < 2_500; i++) broker.sessions.open(unheard);
+  await runFor(clock, broker, secondMs);
+  clock.now += secondMs;
+  const checked = broker.sessions.check();
+  t.equal(broker.sessions.count, 1_500, "a thousand in the first");
+  await checked;
+  t.equal(broker.sessions.count, 0);
+});
+
 /** Looks as often as a broker does, for so long. */
-function runFor(clock: { now: number }, broker: SessionBroker, ms: number): void {
+async function runFor(clock: { now: number }, broker: SessionBroker, ms: number): Promise<void> {
   for (let past = 0; past < ms; past += secondMs) {
     clock.now += secondMs;
-    broker.sessions.check();
+    await broker.sessions.check();
   }
 }
 
