@@ -5,13 +5,14 @@ import type { AddressInfo } from "node:net";
 import type { Service } from "./service.ts";
 import type { Core } from "./core.ts";
 import { Front } from "./front.ts";
-import { createMetrics } from "./metrics.ts";
+import { type Metrics, createMetrics } from "./metrics.ts";
 import type { Authenticator } from "./sessions/index.ts";
 import type { Entry, Offset } from "./state/index.ts";
 
 export class Alone implements Service {
   readonly #core: Core;
   readonly #front: Front;
+  readonly #metrics: Metrics;
 
   static async create(core: Core, authenticator: Authenticator): Promise<Alone> {
     const { options, logger, state, log, cursors, intake } = core;
@@ -28,12 +29,13 @@ export class Alone implements Service {
       readiness: () => core.readiness,
       metricsText: () => metrics.text(),
     });
-    return new Alone(core, front);
+    return new Alone(core, front, metrics);
   }
 
-  private constructor(core: Core, front: Front) {
+  private constructor(core: Core, front: Front, metrics: Metrics) {
     this.#core = core;
     this.#front = front;
+    this.#metrics = metrics;
   }
 
   async start(): Promise<void> {
@@ -44,6 +46,10 @@ export class Alone implements Service {
 
   get address(): AddressInfo {
     return this.#front.http.server.address() as AddressInfo;
+  }
+
+  metricsText(): Promise<string> {
+    return this.#metrics.text();
   }
 
   publish(entries: Entry[], durable: Offset): void {

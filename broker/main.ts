@@ -79,7 +79,8 @@ function fail(message: string): never {
 function greeting(broker: Broker): string {
   const url = broker.url.replace(/^http/, "ws");
   const flags = broker.options.port === 5252 ? "" : ` --url ${url}`;
-  const start = `whalesong listens on ${broker.url}  (data in ${broker.options.data}, epoch ${broker.epoch})`;
+  const operators = broker.operatorUrl === undefined ? "" : `\nOperators' port: ${broker.operatorUrl}`;
+  const start = `whalesong listens on ${broker.url}  (data in ${broker.options.data}, epoch ${broker.epoch})${operators}`;
   if (!broker.isOpen)
     return `${start}\nTokens are checked. Make one to try with:  npx whalesong token --help`;
   return `${start}

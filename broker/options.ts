@@ -22,6 +22,8 @@ export interface BrokerOptions {
    * place is tried again by its client's kernel, a second later at the soonest.
    */
   backlog: number;
+  /** A port of its own for `/healthz`, `/readyz` and `/metrics`, which the others' port answers too; 0 takes a free one. */
+  operatorPort: number | undefined;
   /** The data folder; made when missing. */
   data: string;
   /** The secret that HS256 tokens are signed with, 32 bytes at least. */
@@ -98,6 +100,7 @@ export const defaults: BrokerOptions = {
   host: "127.0.0.1",
   port: 5252,
   backlog: 4_096,
+  operatorPort: undefined,
   data: "./data",
   authSecret: undefined,
   jwks: undefined,
@@ -147,6 +150,7 @@ const day = 86_400_000;
 const ranges: Partial<Record<keyof BrokerOptions, [least: number, most: number]>> = {
   port: [0, 65_535],
   backlog: [1, 65_535],
+  operatorPort: [0, 65_535],
   workers: [0, 64],
   retainAgeMs: [1, Number.MAX_SAFE_INTEGER],
   retainCount: [1, Number.MAX_SAFE_INTEGER],
@@ -280,6 +284,12 @@ const choicesOf: Partial<Record<keyof BrokerOptions, string[]>> = {
 const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (value: string) => unknown][] = [
   ["host", "--host <address>", "address to listen on"],
   ["port", "--port <number>", "port to listen on; 0 takes a free one", parsePort],
+  [
+    "operatorPort",
+    "--operator-port <number>",
+    "answer health checks and metrics on a port of its own, too",
+    parsePort,
+  ],
   ["backlog", "--backlog <number>", "connections that may wait until they are accepted", parseCount],
   ["data", "--data <folder>", "data folder"],
   ["authSecret", "--auth-secret <secret>", "secret of HS256 tokens, 32 bytes at least"],

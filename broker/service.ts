@@ -10,6 +10,8 @@ export interface Service extends Audience {
   /** Lets clients in. @throws the error of a port that cannot be listened on */
   start(): Promise<void>;
   readonly address: AddressInfo;
+  /** The whole broker's metrics, in Prometheus' text format. */
+  metricsText(): Promise<string>;
   /** Takes no new connections, and lets all sessions go over `drainMs`. */
   drain(drainMs: number): Promise<void>;
   /** Lets go of what is left, once the log is closed and has told all. */

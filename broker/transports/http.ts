@@ -106,18 +106,23 @@ export async function createHttpServer(parts: HttpParts): Promise<FastifyInstanc
   const greeter = new Greeter(parts);
   for (const route of routes) addRoute(server, route, { parts, greeter });
   addStream(server, { streams, greeter });
-  addOperatorRoutes(server, parts);
+  addHealthRoutes(server, parts);
+  addFiles(server, parts);
   refuseOtherMethods(server, served);
   await server.ready();
   return server;
 }
 
 /** Fastify's own lines from `warn` on: what it does otherwise the broker tells in its own words. */
-function frameworkLogger(logger: Logger): FastifyBaseLogger {
+export function frameworkLogger(logger: Logger): FastifyBaseLogger {
   return logger.isLevelEnabled("warn") ? logger.child({}, { level: "warn" }) : logger;
 }
 
-function refuser({ logger, onRefusal, onFault }: HttpParts): (error: unknown, reply: FastifyReply) => void {
+export function refuser({
+  logger,
+  onRefusal,
+  onFault,
+}: Pick<HttpParts, "logger" | "onRefusal" | "onFault">): (error: unknown, reply: FastifyReply) => void {
   const fault = onFault ?? ((error: unknown) => logger.error({ err: error }, "fault"));
   return (error, reply) => {
     const { status, headers, body } = refusalOf(error, fault);
@@ -146,7 +151,7 @@ function refuseUnreadable(error: Error & { code?: string }, socket: Socket): voi
 }
 
 /** Before a body is read that nobody asked for. */
-async function refuseUnknown({ is404, url }: FastifyRequest): Promise<void> {
+export async function refuseUnknown({ is404, url }: FastifyRequest): Promise<void> {
   if (!is404) return;
   const path = url.split("?", 1)[0]!.slice(0, 200);
   throw new WhalesongError("not_found", `there is nothing at ${path}; /openapi.json lists what there is`);
@@ -284,10 +289,11 @@ function addStream(
   });
 }
 
-function addOperatorRoutes(server: FastifyInstance, parts: HttpParts): void {
-  const { health, metrics, version, browserClientFile } = parts;
-  const openApi = JSON.stringify(createOpenApi(version));
-  server.get("/openapi.json", (_request, reply) => reply.type("application/json").send(openApi));
+/** What operators' programs ask. */
+export function addHealthRoutes(
+  server: FastifyInstance,
+  { health, metrics, version }: Pick<HttpParts, "health" | "metrics" | "version">,
+): void {
   server.get("/healthz", () => ({ status: "alive", version }));
   server.get("/readyz", async () => {
     const reason = await health.readiness();
@@ -297,6 +303,11 @@ function addOperatorRoutes(server: FastifyInstance, parts: HttpParts): void {
   server.get("/metrics", async (_request, reply) =>
     reply.type("text/plain; version=0.0.4; charset=utf-8").send(await metrics()),
   );
+}
+
+function addFiles(server: FastifyInstance, { version, browserClientFile }: HttpParts): void {
+  const openApi = JSON.stringify(createOpenApi(version));
+  server.get("/openapi.json", (_request, reply) => reply.type("application/json").send(openApi));
   const client = new ClientFile(browserClientFile);
   server.get("/client.js", async ({ headers }, reply) => {
     const content = await client.read();

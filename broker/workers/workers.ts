@@ -80,6 +80,10 @@ export class Workers implements Service {
     return this.#servers[0]!.address() as AddressInfo;
   }
 
+  metricsText(): Promise<string> {
+    return this.#ledger.text();
+  }
+
   publish(): void {
     for (const { seat } of this.#posts) seat.tell();
   }

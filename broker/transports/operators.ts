@@ -1,0 +1,28 @@
+/* Operators' port: health, readiness and metrics on a port of their own.
+ *
+ * The kernel keeps one queue of new connections for each port, and Node.js takes one of them at each turn of the event loop:
+ * a health check that comes behind a crowd of clients waits for as many turns. Here nobody is ahead of it. And it stays
+ * until the end of a drain, when the clients' port takes nobody any more. */
+
+import { type FastifyInstance, LogController, fastify } from "fastify";
+
+import { type HttpParts, addHealthRoutes, frameworkLogger, refuseUnknown, refuser } from "./http.ts";
+
+export type OperatorParts = Pick<HttpParts, "logger" | "health" | "metrics" | "version">;
+
+/** The server, ready to listen. */
+export async function createOperatorServer(parts: OperatorParts): Promise<FastifyInstance> {
+  const refuse = refuser(parts);
+  const logger = frameworkLogger(parts.logger);
+  const server = fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    childLoggerFactory: () => logger,
+    forceCloseConnections: true,
+  });
+  server.setErrorHandler((error, _request, reply) => refuse(error, reply));
+  server.addHook("onRequest", refuseUnknown);
+  addHealthRoutes(server, parts);
+  await server.ready();
+  return server;
+}

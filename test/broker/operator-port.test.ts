@@ -1,0 +1,112 @@
+/* The operators' port: what is asked there waits behind nobody, and is answered to the end. */
+
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { type AddressInfo, type Socket, connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import tap from "tap";
+
+import { BrokerProcess } from "../crash/broker-process.ts";
+import { SessionClient } from "../sessions/session-client.ts";
+import { call, startBroker } from "../transports/server.ts";
+
+/** Connections that are ahead of the health check on the clients' port. */
+const crowd = 1_000;
+
+for (const workers of [0, 1]) {
+  await tap.test(
+    `a health check there is answered while a crowd waits to be let in; workers: ${workers}`,
+    async (t) => {
+      const folder = await mkdtemp(join(tmpdir(), "whalesong-operators-"));
+      const port = await freePort();
+      const flags = ["--operator-port", String(port), "--workers", String(workers)];
+      const broker = await BrokerProcess.start(folder, ...flags);
+      const sockets: Socket[] = [];
+      t.teardown(async () => {
+        for (const socket of sockets) socket.destroy();
+        broker.resume();
+        await broker.stop();
+        await rm(folder, { recursive: true });
+      });
+      const clientsPort = Number(new URL(broker.url).port);
+      broker.pause();
+      for (let i = 0; i < crowd; i++) {
+        const socket = connect(clientsPort, "127.0.0.1").on("error", () => {});
+        sockets.push(socket);
+      }
+      while (waitingAt(clientsPort) < crowd) await sleep(5);
+      const answered: string[] = [];
+      const behindCrowd = call(broker.url, "GET /healthz").then(() => answered.push("clients' port"));
+      while (waitingAt(clientsPort) === crowd) await sleep(5);
+      const apart = call(`http://127.0.0.1:${port}`, "GET /healthz").then(({ status }) =>
+        answered.push(`operators' port: ${status}`),
+      );
+      while (waitingAt(port) === 0) await sleep(5);
+      broker.resume();
+      await Promise.all([behindCrowd, apart]);
+      t.same(answered, ["operators' port: 200", "clients' port"]);
+    },
+  );
+}
+
+await tap.test("a broker that drains says there that it is not ready, until it has ended", async (t) => {
+  const broker = await startBroker(t, { operatorPort: 0 });
+  const url = broker.operatorUrl!;
+  const clientsUrl = broker.url;
+  t.equal((await call(url, "GET /readyz")).status, 200);
+  const client = await SessionClient.open(broker.url, { user: "alice" });
+  const stopped = broker.stop(60_000); // as long as somebody is there
+  await t.rejects(call(clientsUrl, "GET /readyz"), { code: "ECONNREFUSED" });
+  const { status, error } = await call(url, "GET /readyz");
+  t.match({ status, error }, { status: 503, error: { code: "unavailable", message: /stopping/ } });
+  t.equal((await call(url, "GET /healthz")).status, 200);
+  await client.close();
+  await stopped;
+  await t.rejects(call(url, "GET /healthz"), { code: "ECONNREFUSED" });
+});
+
+await tap.test("there is nothing but health, readiness and metrics", async (t) => {
+  const broker = await startBroker(t, { operatorPort: 0 });
+  const url = broker.operatorUrl!;
+  await call(broker.url, "POST /v1/posts?user=alice", { body: { text: "hello" } });
+  t.match((await call(url, "GET /metrics")).text, /^whalesong_head_offset 1$/m);
+  for (const line of [
+    "POST /v1/posts?user=alice",
+    "GET /v1/stream?stream=home&user=alice",
+    "GET /openapi.json",
+  ])
+    t.match(await call(url, line), { status: 404, error: { code: "not_found" } }, line);
+});
+
+await tap.test("a port that is taken is refused, and the broker's folder is let go of", async (t) => {
+  const first = await startBroker(t, { operatorPort: 0 });
+  const operatorPort = Number(new URL(first.operatorUrl!).port);
+  const data = await mkdtemp(join(tmpdir(), "whalesong-operators-"));
+  t.teardown(() => rm(data, { recursive: true }));
+  await t.rejects(startBroker(t, { data, operatorPort }), { code: "EADDRINUSE" });
+  const second = await startBroker(t, { data });
+  t.equal(second.operatorUrl, undefined);
+});
+
+/** How many connections wait to be accepted, as Linux tells it. */
+function waitingAt(port: number): number {
+  const listening = "0A";
+  for (const row of readFileSync("/proc/net/tcp", "utf8").split("\n").slice(1)) {
+    const [, local, , state, queues] = row.trim().split(/\s+/);
+    if (state === listening && Number.parseInt(local!.split(":")[1]!, 16) === port)
+      return Number.parseInt(queues!.split(":")[1]!, 16);
+  }
+  return 0;
+}
+
+/** One that nobody listens on just now. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
