@@ -36,9 +36,11 @@ export class Places {
     await this.current();
     if (cursor === undefined) {
       // A device's first resume fixes its cursor here and now, so that whatever comes after is never missed.
-      cursors.begin(key, streams.head);
+      const { head } = streams;
+      cursors.begin(key, head);
       await cursors.flush();
-      cursor = (await cursors.get(key))!;
+      // Of a user who has as many as may be, one that began at the same time may have taken its place.
+      cursor = (await cursors.get(key)) ?? { offset: head, generation: 0 };
     }
     // What this node has not reached comes once it has, again or not: a reader is not turned away for that.
     await this.reach(cursor.offset)?.catch(() => {});
