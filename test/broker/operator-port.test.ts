@@ -11,10 +11,12 @@ import tap from "tap";
 
 import { BrokerProcess } from "../crash/broker-process.ts";
 import { SessionClient } from "../sessions/session-client.ts";
-import { call, startBroker } from "../transports/server.ts";
+import { type Answer, call, startBroker } from "../transports/server.ts";
 
 /** Connections that are ahead of the health check on the clients' port. */
 const crowd = 1_000;
+/** Of the broker that is watched while it stops. */
+const drainMs = 3_000;
 
 for (const workers of [0, 1]) {
   await tap.test(
@@ -57,15 +59,19 @@ await tap.test("a broker that drains says there that it is not ready, until it h
   const url = broker.operatorUrl!;
   const clientsUrl = broker.url;
   t.equal((await call(url, "GET /readyz")).status, 200);
-  const client = await SessionClient.open(broker.url, { user: "alice" });
-  const stopped = broker.stop(60_000); // as long as somebody is there
+  for (const user of ["alice", "bob"]) await SessionClient.open(clientsUrl, { user });
+  const stopped = broker.stop(drainMs); // the second is let go after half of it
   await t.rejects(call(clientsUrl, "GET /readyz"), { code: "ECONNREFUSED" });
-  const { status, error } = await call(url, "GET /readyz");
-  t.match({ status, error }, { status: 503, error: { code: "unavailable", message: /stopping/ } });
-  t.equal((await call(url, "GET /healthz")).status, 200);
-  await client.close();
+  const answers: Answer[] = [];
+  for (;;) {
+    const answer = await call(url, "GET /readyz").catch(() => undefined);
+    if (answer === undefined) break;
+    answers.push(answer);
+  }
+  t.ok(answers.length > 0);
+  for (const { status, error } of answers)
+    if (status !== 503 || error.code !== "unavailable") t.fail(`${status} ${error.message}`);
   await stopped;
-  await t.rejects(call(url, "GET /healthz"), { code: "ECONNREFUSED" });
 });
 
 await tap.test("there is nothing but health, readiness and metrics", async (t) => {
