@@ -19,7 +19,7 @@ const folder = fileURLToPath(new URL("../../broker/deploy", import.meta.url));
 const rules = (
   parse(readFileSync(join(folder, "alerts.yml"), "utf8")) as { groups: { rules: Rule[] }[] }
 ).groups.flatMap((group) => group.rules);
-const node = (n: number): string => `job="whalesong", instance="whalesong-${n}:5252"`;
+const node = (n: number): string => `job="whalesong", instance="whalesong-${n}:5250"`;
 
 interface Rule {
   alert: string;

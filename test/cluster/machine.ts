@@ -20,15 +20,15 @@ import { freePorts, spawnBound } from "./nats-server.ts";
 const deployFolder = fileURLToPath(new URL("../../broker/deploy", import.meta.url));
 const mainFile = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
 const here = fileURLToPath(new URL("../..", import.meta.url));
-/** Where the package's files for copying are, below a machine's root. */
-const packagedFolder = "/opt/whalesong/node_modules/whalesong/broker/deploy";
+/** Where the package's files to copy are, below a machine's root. */
+export const packagedFolder = "opt/whalesong/node_modules/whalesong/broker/deploy";
 /** How long one block of commands may take, in ms. */
 const patienceMs = 90_000;
 /** What is shown of logs when a test fails. */
 const shownLog = 4_000;
 
 /** The ports of the files to copy, and those of one machine in their stead. */
-const filePorts = [4222, 6222, 8222, 5252] as const;
+const filePorts = [4222, 6222, 8222, 5250, 5252] as const;
 type Ports = Record<(typeof filePorts)[number], number>;
 
 interface Service {
@@ -95,7 +95,7 @@ export class Machine {
         return `127.0.0.1:${own[Number(port) as keyof Ports]}`;
       })
       .replaceAll("WHALESONG_HOST=0.0.0.0", "WHALESONG_HOST=localhost")
-      .replaceAll("WHALESONG_PORT=5252", `WHALESONG_PORT=${own[5252]}`)
+      .replaceAll(/(?<=^WHALESONG_\w*PORT=)\d{4}$/gm, (port) => String(own[Number(port) as keyof Ports]))
       .replaceAll(/(?<=certificates\.sh .*)\bnats-\d/g, "$&,localhost")
       .replaceAll(/ -o \w+ -g \w+/g, "")
       .replaceAll(/^sudo chown .*$/gm, ":");

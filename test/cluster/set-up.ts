@@ -2,10 +2,10 @@
 
 import { cp } from "node:fs/promises";
 
-import type { Machine } from "./machine.ts";
+import { type Machine, packagedFolder } from "./machine.ts";
 import type { Runbook } from "./runbook.ts";
 
-const copies = "opt/whalesong/node_modules/whalesong/broker/deploy/certs";
+const copies = `${packagedFolder}/certs`;
 
 /** Runs a block on all machines at once. */
 export async function runEverywhere(machines: readonly Machine[], block: string): Promise<void> {
