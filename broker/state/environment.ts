@@ -10,6 +10,7 @@
  * Reads outside of `transact` use a snapshot that lasts until the event loop turns or a commit resets it; all reads of one
  * synchronous stretch of code see the same state. */
 
+import { statfsSync } from "node:fs";
 import { constants } from "node:os";
 
 import { ABORT, type Database, type RootDatabase, open } from "lmdb";
@@ -65,12 +66,14 @@ interface Stats {
 
 export class Environment {
   readonly tables: Tables;
+  readonly #path: string;
   readonly #root: RootDatabase<Buffer, Buffer>;
   /** LMDB must not be closed under a copy. */
   #copying: Promise<void> = Promise.resolve();
 
   /** With `readOnly` the store of another process, which writes it meanwhile. */
   constructor(path: string, { readOnly = false } = {}) {
+    this.#path = path;
     this.#root = open<Buffer, Buffer>({
       path,
       noSubdir: false, // a folder, also when its name holds a dot
@@ -106,7 +109,7 @@ export class Environment {
         return result as T;
       },
       async (error: unknown) => {
-        throw await commitError(error);
+        throw named(await commitError(error), this.#path);
       },
     );
     // `flushed` names the transaction just enqueued, so it must be taken now.
@@ -175,12 +178,22 @@ export function putIfNew(table: Table, key: Buffer, value: Buffer): boolean {
 
 /** LMDB's own code for a map that cannot grow. */
 const mapFull = -30_792;
-const { ENOSPC, EDQUOT, EFBIG } = constants.errno;
+const { EIO, ENOSPC, EDQUOT, EFBIG } = constants.errno;
+/** With less room than this any commit may have failed for want of it. */
+const leastWriteBytes = 1_048_576;
 const noRoomCodes: ReadonlySet<unknown> = new Set([ENOSPC, EDQUOT, EFBIG, mapFull]);
 
 /** Whether a transaction failed for want of room: on the disk, in its owner's quota, in the file, in the map. */
 export function isForWantOfRoom(error: unknown): boolean {
   return error instanceof Error && noRoomCodes.has((error as { code?: unknown }).code);
+}
+
+/** A write for which there was room in part LMDB calls an I/O error. What it is shows by what room is left. */
+function named(error: unknown, path: string): unknown {
+  if ((error as { code?: unknown } | null)?.code !== EIO) return error;
+  const { bavail, bsize } = statfsSync(path);
+  if (bavail * bsize >= leastWriteBytes) return error;
+  return Object.assign(new Error("No space left on device", { cause: error }), { code: ENOSPC });
 }
 
 /** lmdb rejects with a wrapper whose `commitError` is a promise that rejects with the cause. */
