@@ -73,6 +73,8 @@ export class ClusterLog implements Log {
   #waiters: { offset: Offset; callback: () => void }[] = [];
   #refusal: WhalesongError | undefined = unavailable("this node has not reached the cluster's log yet");
   #isHalted = false;
+  /** What was read cannot be written here at present. */
+  #isFailing = false;
   #look: StreamLook | undefined;
   #isLost = false;
   #toldAt = 0;
@@ -263,10 +265,12 @@ export class ClusterLog implements Log {
       try {
         outcomes = await this.#state.commit(commands, mark).outcomes;
       } catch (error) {
+        this.#isFailing = true;
         this.#hold(failureOf(error), error);
         await pause(lookMs / 2, signal);
         continue;
       }
+      this.#isFailing = false;
       this.#settle(judged, outcomes);
       return;
     }
@@ -312,6 +316,7 @@ export class ClusterLog implements Log {
 
   /** Once it has applied all that the log held when it was last looked at. */
   #takeCommandsAtHead(): void {
+    if (this.#isFailing) return; // that it is behind, too, is no news
     const { seq, lastSeq } = this.standing;
     if (seq >= lastSeq) this.#release();
     else if (this.#refusal !== undefined)

@@ -7,6 +7,7 @@ import {
   type ConsumerMessages,
   DeliverPolicy,
   DiscardPolicy,
+  ErrorCode,
   Events,
   type JetStreamClient,
   type JetStreamManager,
@@ -31,6 +32,8 @@ const forgetReaderMs = 60_000;
 const noMessage = 10_037;
 /** JetStream's code for a stream that is not there. */
 const noStream = 10_059;
+/** The client's code for a question without an answer. */
+const timeout: string = ErrorCode.Timeout;
 
 export interface StreamOptions {
   /** How many NATS servers keep a copy. */
@@ -63,11 +66,13 @@ export class LogStream {
   readonly #manager: JetStreamManager;
   /** Ends of those that read at present. */
   readonly #readers = new Set<() => void>();
+  /** No server of NATS is connected. */
+  #isAway = false;
 
   static async of(connection: NatsConnection, names: ClusterNames): Promise<LogStream> {
     const manager = await connection.jetstreamManager({ timeout: answerMs, checkAPI: false });
     const stream = new LogStream(names, connection.jetstream({ timeout: answerMs }), manager);
-    void stream.#endReadersWithout(connection);
+    void stream.#follow(connection);
     return stream;
   }
 
@@ -97,11 +102,15 @@ export class LogStream {
 
   /** Undefined when there is no such stream. */
   async look(): Promise<StreamLook | undefined> {
+    // A question asked now would wait for the connection, and whoever waits for the answer would not know why.
+    if (this.#isAway) throw new Error("NATS is away");
     try {
       const { created, state } = await this.#manager.streams.info(this.#names.stream);
       return lookOf(created, state);
     } catch (error) {
       if (codeOf(error) === noStream) return undefined;
+      if (error instanceof NatsError && error.code === timeout)
+        throw new Error(`NATS did not answer within ${answerMs} ms`, { cause: error });
       throw error;
     }
   }
@@ -170,9 +179,12 @@ export class LogStream {
   }
 
   /** A consumer may have gone with the server that had it, and the client's own would not be told. */
-  async #endReadersWithout(connection: NatsConnection): Promise<void> {
-    for await (const { type } of connection.status())
-      if (type === Events.Disconnect || type === Events.Reconnect) for (const end of this.#readers) end();
+  async #follow(connection: NatsConnection): Promise<void> {
+    for await (const { type } of connection.status()) {
+      if (type !== Events.Disconnect && type !== Events.Reconnect) continue;
+      this.#isAway = type === Events.Disconnect;
+      for (const end of this.#readers) end();
+    }
   }
 }
 
