@@ -293,15 +293,20 @@ jetstream { store_dir: "${join(folder, `store-${name}`)}", max_memory_store: 64M
 cluster { name: test, listen: "${host}:${ports.cluster}", routes: [${routes}] }`;
 }
 
-/** Starts a program that ends with this process, however that ends. */
+/** What runs a program so that it ends with this process, however that ends, where there is such a thing. */
+export function bound(): readonly string[] {
+  const setpriv = findProgram("setpriv");
+  return setpriv === undefined ? [] : [setpriv, "--pdeathsig", "KILL"];
+}
+
+/** Starts a program so. */
 export function spawnBound(
   file: string,
   args: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
 ): ChildProcess {
-  const bind = findProgram("setpriv");
-  const all = [...(bind === undefined ? [] : [bind, "--pdeathsig", "KILL"]), file, ...args];
-  return spawn(all[0] ?? file, all.slice(1), { env, stdio: ["ignore", "pipe", "pipe"] });
+  const [program, ...all] = [...bound(), file, ...args];
+  return spawn(program ?? file, all, { env, stdio: ["ignore", "pipe", "pipe"] });
 }
 
 /** The least port taken, and the first that the kernel gives to outgoing connections. */
