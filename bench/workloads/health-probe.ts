@@ -2,76 +2,33 @@
  *
  *   on a connection that is kept     what starves the event loop shows here
  *   on a new one for each check      so does a queue of connections that wait to be accepted: it goes by turns
- */
+ *
+ * In a process of its own: the harness looks through all processes and joins histograms while it samples, and an answer
+ * that came meanwhile would seem late. */
 
-import { Agent, get } from "node:http";
-
-import { Latency } from "../latency.ts";
-
-const keptEveryMs = 100;
-const newEveryMs = 500;
+import { Child } from "../children.ts";
+import type { Run } from "../run.ts";
+import type { HealthHandlers } from "./health-process.ts";
 
 export class HealthProbe {
-  readonly #url: string;
-  readonly #kept = new Latency();
-  readonly #new = new Latency();
-  /** One connection: a check that is slow keeps the next one waiting, which counts. */
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  readonly #timers: NodeJS.Timeout[] = [];
-  #failed = 0;
+  readonly #process: Child<HealthHandlers>;
 
-  private constructor(url: string) {
-    this.#url = url;
+  private constructor(process: Child<HealthHandlers>) {
+    this.#process = process;
   }
 
-  /** Settles once it has been answered on the connection that it keeps: what comes later is the load's. */
-  static async begin(url: string): Promise<HealthProbe> {
-    const probe = new HealthProbe(url);
-    await probe.#ask(probe.#agent).catch(() => {});
-    const every = (ms: number, agent: Agent | false, latency: Latency): void => {
-      probe.#timers.push(setInterval(() => probe.#measure(agent, latency), ms).unref());
-    };
-    every(keptEveryMs, probe.#agent, probe.#kept);
-    every(newEveryMs, false, probe.#new);
-    return probe;
+  /** Settles once it has been answered on the connection that it keeps: what comes later is the load's. Ends with the run. */
+  static async begin(run: Pick<Run, "own">, url: string): Promise<HealthProbe> {
+    const child = new Child<HealthHandlers>("workloads/health-process");
+    run.own(child);
+    await child.ask("begin", { url });
+    return new HealthProbe(child);
   }
 
   /** Sentences for the row's notes; none when it was never answered. */
-  end(): string[] {
-    for (const timer of this.#timers) clearInterval(timer);
-    this.#agent.destroy();
-    const notes: string[] = [];
-    if (this.#kept.count > 0) {
-      const refused = this.#failed === 0 ? "" : `; ${this.#failed} were not answered with 200`;
-      notes.push(`A health check every ${keptEveryMs} ms was answered in ${describe(this.#kept)}${refused}.`);
-    }
-    if (this.#new.count > 0)
-      notes.push(`One every ${newEveryMs} ms on a new connection took ${describe(this.#new)}.`);
+  async end(): Promise<string[]> {
+    const notes = await this.#process.ask("end", undefined);
+    await this.#process.end();
     return notes;
   }
-
-  #measure(agent: Agent | false, latency: Latency): void {
-    const startMs = performance.now();
-    this.#ask(agent).then(
-      (status) => {
-        latency.record(performance.now() - startMs);
-        if (status !== 200) this.#failed++;
-      },
-      () => {}, // also that of those under way at the end
-    );
-  }
-
-  #ask(agent: Agent | false): Promise<number | undefined> {
-    return new Promise((resolve, reject) => {
-      get(this.#url, { agent }, (response) => {
-        response.resume();
-        response.on("end", () => resolve(response.statusCode));
-      }).on("error", reject);
-    });
-  }
-}
-
-function describe(latency: Latency): string {
-  const { p50Ms, p99Ms, maxMs } = latency.quantiles;
-  return `p50 ${p50Ms.toFixed(1)}, p99 ${p99Ms.toFixed(1)}, at most ${maxMs.toFixed(1)} ms`;
 }

@@ -31,7 +31,7 @@ export async function measureRound(options: RoundOptions): Promise<Row> {
   const { target, running } = site;
   const title = `${workload}: ${name} (${target.name})`;
   if (warmUpSeconds > 0) await loads.run({ ...pace, seconds: warmUpSeconds });
-  const server = await ServerWatch.begin(running);
+  const server = await ServerWatch.begin(site);
   const line = new LiveLine(title);
   let outcome: Outcome;
   try {
@@ -134,11 +134,11 @@ export class ServerWatch {
     this.#times = processTimes(running.pids());
   }
 
-  static async begin(running: Running): Promise<ServerWatch> {
+  static async begin({ run, running }: Site): Promise<ServerWatch> {
     // Asked before the clock starts, since being asked costs the target something; it also begins its loop delays anew.
     const health = await running.health?.();
     const { healthUrl } = running;
-    const probe = healthUrl === undefined ? undefined : await HealthProbe.begin(healthUrl);
+    const probe = healthUrl === undefined ? undefined : await HealthProbe.begin(run, healthUrl);
     return new ServerWatch(running, health, probe);
   }
 
@@ -146,7 +146,7 @@ export class ServerWatch {
     const times = processTimes(this.#running.pids());
     const seconds = (performance.now() - this.#startMs) / 1_000;
     const memory = processMemory(this.#running.pids());
-    const probed = this.#probe?.end();
+    const probed = await this.#probe?.end();
     const health = await this.#running.health?.();
     const seen: Seen = { seconds, notes: probed ?? [] };
     const [before, after] = this.#times === undefined ? [this.#health, health] : [this.#times, times];

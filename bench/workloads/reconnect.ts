@@ -53,7 +53,7 @@ export async function measureReconnect(site: Site, options: ReconnectOptions): P
   await run.phase("reconnect: posts", posts, (progress) => loads.publishAway(posts, progress));
   const before = processMemory(running.pids())?.rssBytes;
 
-  const server = await ServerWatch.begin(running);
+  const server = await ServerWatch.begin(site);
   let peak = before ?? 0;
   const timer = setInterval(() => {
     peak = Math.max(peak, processMemory(running.pids())?.rssBytes ?? 0);

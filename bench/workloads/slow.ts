@@ -65,7 +65,7 @@ export async function measureSlow(site: Site, options: SlowOptions): Promise<Row
   const slowReaders = Math.ceil(online / slowEvery);
   const perSecond = pacedPerSecond / online;
   const turn = async (title: string): Promise<Turn> => {
-    const server = await ServerWatch.begin(site.running);
+    const server = await ServerWatch.begin(site);
     const line = new LiveLine(`slow: ${title}`);
     const outcome = await loads.run(
       { kind: "paced", perSecond, seconds },

@@ -94,7 +94,7 @@ export async function measureSoak(site: Site, options: SoakOptions): Promise<Row
   let passed = 0;
   let reconnects = 0;
   while (passed < totalSeconds - periodSeconds / 2) {
-    const server = await ServerWatch.begin(running);
+    const server = await ServerWatch.begin(site);
     const churn = come.churn(churnPerSecond, periodSeconds);
     const outcome = await stay.run(
       { kind: "paced", perSecond, seconds: periodSeconds },

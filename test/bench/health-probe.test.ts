@@ -1,12 +1,30 @@
-/* HealthProbe: checks on the connection that it keeps, and each time on a new one, are told apart. */
+/* HealthProbe: checks on the connection that it keeps, and each time on a new one, are told apart, and heard at once. */
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { Worker } from "node:worker_threads";
 
 import tap from "tap";
 
 import { HealthProbe } from "../../bench/workloads/health-probe.ts";
+
+/** A run that has nothing but probes, which end. */
+const run = { own: (): void => {} };
+
+/** Counts what it is asked on the connection that it has first. */
+const countingServer = `
+  const { workerData: { answered }, parentPort } = require("node:worker_threads");
+  let kept;
+  const server = require("node:http").createServer(({ socket }, response) => {
+    kept ??= socket;
+    response.end();
+    if (socket !== kept) return;
+    Atomics.add(answered, 0, 1);
+    Atomics.notify(answered, 0);
+  });
+  server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));
+`;
 
 await tap.test("a check waits on the kept connection or on one of its own, which is told", async (t) => {
   const asked = new Map<Socket, number>();
@@ -20,10 +38,10 @@ await tap.test("a check waits on the kept connection or on one of its own, which
   }).listen(0, "127.0.0.1");
   t.teardown(() => server.close());
   await once(server, "listening");
-  const probe = await HealthProbe.begin(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const probe = await HealthProbe.begin(run, `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
   t.same([...asked.values()], [1], "it has a connection before the load begins");
   await isEnough;
-  const [kept, fresh] = probe.end();
+  const [kept, fresh] = await probe.end();
   const [first, ...others] = asked.values();
   t.ok(first! > 4, "one connection is kept");
   t.ok(
@@ -33,4 +51,18 @@ await tap.test("a check waits on the kept connection or on one of its own, which
   t.match(kept, /^A health check every 100 ms was answered in p50 [\d.]+, p99 [\d.]+, at most [\d.]+ ms/);
   t.match(kept, /; \d+ were not answered with 200\.$/);
   t.match(fresh, /^One every 500 ms on a new connection took p50 [\d.]+, p99 [\d.]+, at most [\d.]+ ms\.$/);
+});
+
+await tap.test("it asks and hears while the harness is busy", async (t) => {
+  const answered = new Int32Array(new SharedArrayBuffer(4));
+  const server = new Worker(countingServer, { eval: true, workerData: { answered } });
+  t.teardown(() => server.terminate());
+  const [port] = (await once(server, "message")) as [number];
+  const probe = await HealthProbe.begin(run, `http://127.0.0.1:${port}`);
+  // This thread does nothing else meanwhile. The next on the kept connection is not asked before the last was heard.
+  for (let count = Atomics.load(answered, 0); count < 4; count = Atomics.load(answered, 0)) {
+    if (Atomics.wait(answered, 0, count, 30_000) === "timed-out") break;
+  }
+  t.ok(Atomics.load(answered, 0) >= 4);
+  await probe.end();
 });
