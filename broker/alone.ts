@@ -52,6 +52,10 @@ export class Alone implements Service {
     return this.#metrics.text();
   }
 
+  countSessions(): number {
+    return this.#front.sessions.count;
+  }
+
   publish(entries: Entry[], durable: Offset): void {
     this.#front.publish(entries, durable);
   }

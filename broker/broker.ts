@@ -1,85 +1,76 @@
-/* Broker: assembles the parts, starts them, and lets go gracefully.
+/* Broker: runs, and lets go gracefully.
  *
  *   alone         core (folder, state, log) ── front (streams, sessions, HTTP and WebSockets)
  *   with workers  core ── port and workers ══ in each worker process a front
  *
- *   start   folder lock → state → log → operators' port → fronts → port
- *   stop    no new connections → goodbyes over the drain time → log and cursors to disk → operators' port → folder released */
+ *   starting ──> running ──stop──> stopped
+ *                ^     │
+ *                └─────┘ a node of a cluster that was away for too long lets its sessions go, and runs anew from a snapshot */
 
-import type { FastifyInstance } from "fastify";
-import type { AddressInfo } from "node:net";
-
-import { Alone } from "./alone.ts";
-import { Core } from "./core.ts";
 import { createAuthenticator } from "./front.ts";
-import { createLogger } from "./logger.ts";
+import { type Logger, createLogger } from "./logger.ts";
 import { type BrokerOptions, checkOptions, isOpenMode } from "./options.ts";
-import type { Service } from "./service.ts";
-import { createOperatorServer } from "./transports/operators.ts";
-import { packageVersion } from "./version.ts";
-import { Workers } from "./workers/workers.ts";
+import { Run } from "./run.ts";
+import type { Authenticator } from "./sessions/index.ts";
+
+/** What a broker keeps from one run to the next. */
+interface Parts {
+  options: BrokerOptions;
+  logger: Logger;
+  authenticator: Authenticator;
+}
+
+interface End {
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
 
 export class Broker {
   readonly options: BrokerOptions;
-  readonly #core: Core;
-  readonly #service: Service;
-  readonly #operators: FastifyInstance | undefined;
+  /** Settles when it has stopped; rejects when it could not go on by itself, and says why. */
+  readonly ended: Promise<void>;
+  readonly #parts: Parts;
+  readonly #stopped = new AbortController();
+  readonly #end: End;
+  #run!: Run;
+  #renewing: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
-  /** Starts a broker. @throws OptionsError, FolderError, or the error of a port that cannot be listened on */
+  /** Starts a broker. A node of a cluster that has no data yet waits for NATS.
+   *  @throws OptionsError, FolderError, or the error of a port that cannot be listened on */
   static async start(given: Partial<BrokerOptions> = {}): Promise<Broker> {
     const options = checkOptions(given);
     const logger = createLogger(options.logLevel);
     const authenticator = await createAuthenticator(options, logger);
-    let service: Service | undefined;
-    let operators: FastifyInstance | undefined;
-    const core = await Core.open(options, logger, () => service!);
-    try {
-      await core.check();
-      service = options.workers > 0 ? new Workers(core) : await Alone.create(core, authenticator);
-      operators = await openOperatorPort(core, service);
-      await service.start();
-    } catch (error) {
-      await service?.drain(0);
-      await operators?.close();
-      await core.close();
-      throw error;
-    }
-    core.start();
-    return new Broker(core, service, operators);
+    const broker = new Broker({ options, logger, authenticator });
+    await broker.#begin();
+    return broker;
   }
 
-  private constructor(core: Core, service: Service, operators: FastifyInstance | undefined) {
-    this.#core = core;
-    this.#service = service;
-    this.#operators = operators;
-    this.options = core.options;
-    core.logger.info(
-      {
-        url: this.url,
-        data: this.options.data,
-        epoch: this.epoch,
-        head: core.state.applied(),
-        open: this.isOpen,
-        workers: this.options.workers,
-      },
-      "listening",
-    );
+  private constructor(parts: Parts) {
+    this.#parts = parts;
+    this.options = parts.options;
+    let end: End | undefined;
+    this.ended = new Promise<void>((resolve, reject) => {
+      end = { resolve, reject };
+    });
+    this.ended.catch(() => {}); // who does not ask has it in the log
+    this.#end = end!; // a promise's function runs at once
   }
 
   /** Where it listens: `http://127.0.0.1:5252`. WebSockets are at `/v1/ws`. */
   get url(): string {
-    return urlOf(this.#service.address);
+    return this.#run.url;
   }
 
   /** Where operators may ask apart from all others, if that was chosen. */
   get operatorUrl(): string | undefined {
-    return this.#operators && urlOf(this.#operators.server.address() as AddressInfo);
+    return this.#run.operatorUrl;
   }
 
   /** The identity of its history. */
   get epoch(): string {
-    return this.#core.state.positions.epoch;
+    return this.#run.core.state.positions.epoch;
   }
 
   /** Whether it runs in open mode: whoever connects says who they are. */
@@ -93,31 +84,54 @@ export class Broker {
     return this.#stopping;
   }
 
+  async #begin(ports: Pick<BrokerOptions, "port" | "operatorPort"> = this.options): Promise<void> {
+    const { options, ...parts } = this.#parts;
+    this.#run = await Run.start(
+      { ...options, port: ports.port, operatorPort: ports.operatorPort },
+      { ...parts, onLost: () => this.#renew(), signal: this.#stopped.signal },
+    );
+    const { core } = this.#run;
+    const { data, workers } = options;
+    const head = core.state.applied();
+    parts.logger.info(
+      { url: this.url, data, epoch: this.epoch, head, open: this.isOpen, workers },
+      "listening",
+    );
+  }
+
+  /** At the same place: clients that know no other node find it again. */
+  #renew(): void {
+    if (this.#stopping !== undefined) return;
+    this.#renewing = this.#startAnew().catch(async (error: unknown) => {
+      if (this.#stopping !== undefined) return;
+      this.#parts.logger.fatal({ err: error }, "the broker could not start anew");
+      this.#stopping = Promise.resolve();
+      this.#end.reject(error);
+    });
+  }
+
+  async #startAnew(): Promise<void> {
+    const { logger, options } = this.#parts;
+    logger.warn(
+      "the cluster's log went on without this node for too long: it lets its sessions go, and begins from a snapshot",
+    );
+    await this.#run.stop(options.drainMs);
+    const { url, operatorUrl } = this.#run;
+    await this.#begin({
+      port: portOf(url),
+      operatorPort: operatorUrl === undefined ? undefined : portOf(operatorUrl),
+    });
+  }
+
   async #stop(drainMs: number): Promise<void> {
-    const { log, logger } = this.#core;
-    this.#core.stop();
-    await this.#service.drain(drainMs);
-    await log.close();
-    await this.#service.close();
-    await this.#operators?.close();
-    await this.#core.close();
-    logger.info("stopped");
+    this.#stopped.abort(new Error("the broker is stopping"));
+    await this.#renewing;
+    await this.#run.stop(drainMs);
+    this.#parts.logger.info("stopped");
+    this.#end.resolve();
   }
 }
 
-async function openOperatorPort(core: Core, service: Service): Promise<FastifyInstance | undefined> {
-  const { host, operatorPort } = core.options;
-  if (operatorPort === undefined) return undefined;
-  const server = await createOperatorServer({
-    logger: core.logger,
-    version: packageVersion(),
-    health: { readiness: () => core.readiness },
-    metrics: () => service.metricsText(),
-  });
-  await server.listen({ host, port: operatorPort });
-  return server;
-}
-
-function urlOf({ address, family, port }: AddressInfo): string {
-  return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+function portOf(url: string): number {
+  return Number(new URL(url).port);
 }

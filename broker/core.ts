@@ -11,8 +11,9 @@ import { Retention } from "./log/retention.ts";
 import type { Logger } from "./logger.ts";
 import type { BrokerOptions } from "./options.ts";
 import { Periodic } from "./periodic.ts";
+import { type Service, urlOf } from "./service.ts";
 import { CursorKeeper, type Cursors, LocalIntake, Rates } from "./sessions/index.ts";
-import { type Entry, type Offset, State } from "./state/index.ts";
+import { type Entry, FolderError, type Offset, State, inspectStore } from "./state/index.ts";
 
 /** How often what is due by the clock is looked at, in ms. */
 const checkMs = 1_000;
@@ -24,6 +25,16 @@ export interface Audience {
   readonly isBehind: boolean;
   /** All has been heard up to here: nothing after it may be trimmed. */
   readonly heard: Offset;
+}
+
+export interface CoreParts {
+  logger: Logger;
+  /** Asked for once there is something to tell. */
+  audience: () => Audience;
+  /** As a node of a cluster it was away for too long, and must begin again from a snapshot: stop it, and open another. Told once. */
+  onLost: () => void;
+  /** Ends the waiting for NATS. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Called every second or so: a log looks after what waits. */
@@ -48,11 +59,13 @@ export class Core {
   #readiness: string | undefined = "the broker is starting";
 
   /** As a node of a cluster that it has not entered yet, it waits for NATS. @throws FolderError, OptionsError */
-  static async open(options: BrokerOptions, logger: Logger, audience: () => Audience): Promise<Core> {
-    const node = options.nats === undefined ? undefined : await Cluster.open(options, logger);
+  static async open(options: BrokerOptions, parts: CoreParts): Promise<Core> {
+    const { logger, signal } = parts;
+    if (options.nats === undefined) await refuseNodesFolder(options.data);
+    const node = options.nats === undefined ? undefined : await Cluster.open(options, logger, signal);
     try {
       const state = await State.open(options.data, { isDurable: options.sync === "always" });
-      return new Core(state, { options, logger, node }, audience);
+      return new Core(state, options, { ...parts, node });
     } catch (error) {
       await node?.close();
       throw error;
@@ -61,8 +74,8 @@ export class Core {
 
   private constructor(
     state: State,
-    { options, logger, node }: { options: BrokerOptions; logger: Logger; node: Cluster | undefined },
-    audience: () => Audience,
+    options: BrokerOptions,
+    { logger, audience, onLost, node }: CoreParts & { node: Cluster | undefined },
   ) {
     const { maxStoreBytes, minFreeBytes } = options;
     this.options = options;
@@ -92,7 +105,7 @@ export class Core {
         onFailure: (error) => logger.error({ err: error }, "cursors could not be written"),
       });
     } else {
-      const clusterLog = new ClusterLog(state, { ...logOptions, logger });
+      const clusterLog = new ClusterLog(state, { ...logOptions, logger, onLost });
       this.log = clusterLog;
       const cursors = new SharedCursors(state, { node: options.node, logger });
       this.cluster = { log: clusterLog, cursors, node };
@@ -117,9 +130,15 @@ export class Core {
   }
 
   /** Begins to serve. */
-  start(): void {
+  start(service: Pick<Service, "address" | "countSessions">): void {
     this.#readiness = undefined;
-    this.cluster?.node.start(this.cluster);
+    this.cluster?.node.start({
+      state: this.state,
+      log: this.cluster.log,
+      cursors: this.cluster.cursors,
+      trim: () => this.#retention.run(),
+      describe: async () => ({ url: urlOf(service.address), sessions: await service.countSessions() }),
+    });
     this.#periodic.every(checkMs, async () => {
       await this.#fullness.check();
       await this.log.probe();
@@ -145,4 +164,14 @@ export class Core {
     await this.cluster?.node.close();
     await this.state.close();
   }
+}
+
+/** On its own it would go another way than the cluster, and not find back. @throws FolderError */
+async function refuseNodesFolder(data: string): Promise<void> {
+  const store = await inspectStore(data);
+  if (store?.cluster === undefined) return;
+  throw new FolderError(
+    `data folder ${data}: it is a node's of a cluster; name the cluster's NATS servers with --nats, choose another folder with ` +
+      `--data, or make it a lone broker's for good: whalesong cluster leave --data ${data}`,
+  );
 }

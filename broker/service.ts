@@ -12,8 +12,15 @@ export interface Service extends Audience {
   readonly address: AddressInfo;
   /** The whole broker's metrics, in Prometheus' text format. */
   metricsText(): Promise<string>;
+  /** How many clients are connected. */
+  countSessions(): number | Promise<number>;
   /** Takes no new connections, and lets all sessions go over `drainMs`. */
   drain(drainMs: number): Promise<void>;
   /** Lets go of what is left, once the log is closed and has told all. */
   close(): Promise<void>;
+}
+
+/** Where a broker listens: `http://127.0.0.1:5252`. */
+export function urlOf({ address, family, port }: AddressInfo): string {
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }

@@ -13,6 +13,7 @@ import type { Logger } from "../logger.ts";
 import { pause } from "./connection.ts";
 
 const key = "keeper";
+const defaultTtlMs = 15_000;
 /** Turns in the life of a key. */
 const turns = 3;
 /** JetStream's code for a write that expected another revision. */
@@ -23,8 +24,8 @@ export interface LeaseOptions {
   bucket: string;
   /** This node's name, for people who look into the bucket. */
   node: string;
-  /** How long it lasts without being renewed, in ms. */
-  ttlMs: number;
+  /** How long it lasts without being renewed, in ms. All nodes must say the same. @default 15,000 */
+  ttlMs?: number;
   /** NATS servers that keep a copy of the bucket. */
   replicas: number;
   logger: Logger;
@@ -40,7 +41,7 @@ interface Tenure {
 
 export class Lease {
   readonly #connection: NatsConnection;
-  readonly #options: LeaseOptions;
+  readonly #options: Required<LeaseOptions>;
   readonly #value: string;
   readonly #closing = new AbortController();
   #bucket: KV | undefined;
@@ -52,7 +53,7 @@ export class Lease {
   /** Begins to try. */
   constructor(connection: NatsConnection, options: LeaseOptions) {
     this.#connection = connection;
-    this.#options = options;
+    this.#options = { ttlMs: defaultTtlMs, ...options };
     this.#value = `${options.node} ${nuid.next()}`;
     this.#running = this.#run();
   }

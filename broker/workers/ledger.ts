@@ -61,6 +61,13 @@ export class Ledger {
     return `${await all.metrics()}\n${await apart.metrics()}`;
   }
 
+  /** Clients connected, to all workers. */
+  async sessions(): Promise<number> {
+    const seats = this.#seats().filter((seat) => seat.isServing);
+    const theirs = await Promise.all(seats.map(async (seat) => await this.#ask(seat)));
+    return theirs.reduce((sum, figures) => sum + (valueOf(figures, "whalesong_sessions") ?? 0), 0);
+  }
+
   /** Its counters stay. */
   retire(seat: Seat): void {
     this.#replaced++;
@@ -86,8 +93,7 @@ export class Ledger {
     for (const [name, help, of] of perWorker) {
       const gauge = new Gauge({ name, help, registers, labelNames: ["worker"] as const });
       for (const [worker, figures] of processes) {
-        const figure = figures.find((one) => one.name === of);
-        const value = (figure as { values?: { value: number }[] } | undefined)?.values?.[0]?.value;
+        const value = valueOf(figures, of);
         if (value !== undefined) gauge.set({ worker }, value);
       }
     }
@@ -105,6 +111,12 @@ export class Ledger {
     replaced.set(this.#replaced);
     return registry;
   }
+}
+
+/** Of a figure without labels. */
+function valueOf(figures: Figures, name: string): number | undefined {
+  const figure = figures.find((one) => one.name === name);
+  return (figure as { values?: { value: number }[] } | undefined)?.values?.[0]?.value;
 }
 
 function join(figures: Figures[]): Registry {

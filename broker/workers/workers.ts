@@ -84,6 +84,10 @@ export class Workers implements Service {
     return this.#ledger.text();
   }
 
+  countSessions(): Promise<number> {
+    return this.#ledger.sessions();
+  }
+
   publish(): void {
     for (const { seat } of this.#posts) seat.tell();
   }

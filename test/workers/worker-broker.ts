@@ -33,10 +33,14 @@ export class WorkerBroker implements BrokerUnderTest {
     const unlimited = { userRate: 1e9, userBurst: 1e9, connectionRate: 1e9, connectionBurst: 1e9 };
     const given = { port: 0, data: folder, logLevel: "fatal", cursorMs, workers } as const;
     const checked = checkOptions({ ...unlimited, ...given, ...options });
-    const core: Core = await Core.open(checked, createLogger(checked.logLevel), () => service);
+    const core: Core = await Core.open(checked, {
+      logger: createLogger(checked.logLevel),
+      audience: () => service,
+      onLost: () => {},
+    });
     const service = new Workers(core);
     await service.start();
-    core.start();
+    core.start(service);
     return new WorkerBroker(core, service);
   }
 
