@@ -69,6 +69,10 @@ export class ClusterNode {
     return this.#process !== undefined && !this.#process.hasEnded;
   }
 
+  get pid(): number {
+    return this.#process!.pid;
+  }
+
   /** What it has logged, over all its lives. */
   get log(): string {
     return this.#log;

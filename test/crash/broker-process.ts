@@ -57,6 +57,10 @@ export class BrokerProcess {
     this.#exit = exit;
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   get hasEnded(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
