@@ -56,6 +56,8 @@ export interface Running {
   collectGarbage?(): Promise<void>;
   /** Where it answers a health check by HTTP; a workload may time that. */
   healthUrl?: string | undefined;
+  /** The same on a port of its own, where clients do not come; undefined where there is none. */
+  operatorHealthUrl?: string | undefined;
   stop(): Promise<void>;
 }
 

@@ -48,7 +48,18 @@ export class Whalesong implements Target {
     const preload = locate("bench/targets/gc-on-signal");
     const nodeOptions = [...loader, "--expose-gc", `--import=${new URL(`file://${preload.file}`).href}`];
     if (profiles !== undefined) nodeOptions.push("--cpu-prof", `--cpu-prof-dir=${profiles}`);
-    const serve = ["serve", "--port", "0", "--data", folder, "--log-level", "warn", ...flags];
+    const serve = [
+      "serve",
+      "--port",
+      "0",
+      "--operator-port",
+      "0",
+      "--data",
+      folder,
+      "--log-level",
+      "warn",
+      ...flags,
+    ];
     const child = spawnPinned(process.execPath, [...nodeOptions, file, ...serve], {
       cores,
       stdio: ["ignore", "pipe", "pipe"],
@@ -72,6 +83,7 @@ export class RunningWhalesong implements Running {
   readonly #deflate: boolean;
   readonly #exit: Promise<unknown>;
   #url = "";
+  #operatorUrl = "";
   #errors = "";
 
   constructor(child: ChildProcess, { mostReaders, deflate }: { mostReaders: number; deflate: boolean }) {
@@ -88,10 +100,10 @@ export class RunningWhalesong implements Running {
   async started(): Promise<void> {
     const timer = setTimeout(() => this.kill(), startTimeoutMs);
     for await (const line of createInterface({ input: this.#child.stdout! })) {
-      const found = /listens on (https?:\/\/\S+)/.exec(line);
-      if (found === null) continue;
+      this.#url = /listens on (https?:\/\/\S+)/.exec(line)?.[1] ?? this.#url;
+      this.#operatorUrl = /^Operators' port: (\S+)/.exec(line)?.[1] ?? "";
+      if (this.#operatorUrl === "") continue; // it is told after the clients' port
       clearTimeout(timer);
-      this.#url = found[1]!;
       this.#child.stdout!.resume();
       return;
     }
@@ -105,6 +117,10 @@ export class RunningWhalesong implements Running {
 
   get healthUrl(): string {
     return `${this.#url}/healthz`;
+  }
+
+  get operatorHealthUrl(): string {
+    return `${this.#operatorUrl}/healthz`;
   }
 
   dialect(run: string): DialectRef {

@@ -2,6 +2,7 @@
  *
  *   on a connection that is kept     what starves the event loop shows here
  *   on a new one for each check      so does a queue of connections that wait to be accepted: it goes by turns
+ *   the same, on another port        nobody is ahead there
  *
  * In a process of its own: the harness looks through all processes and joins histograms while it samples, and an answer
  * that came meanwhile would seem late. */
@@ -18,10 +19,10 @@ export class HealthProbe {
   }
 
   /** Settles once it has been answered on the connection that it keeps: what comes later is the load's. Ends with the run. */
-  static async begin(run: Pick<Run, "own">, url: string): Promise<HealthProbe> {
+  static async begin(run: Pick<Run, "own">, url: string, operatorUrl?: string): Promise<HealthProbe> {
     const child = new Child<HealthHandlers>("workloads/health-process");
     run.own(child);
-    await child.ask("begin", { url });
+    await child.ask("begin", { url, operatorUrl });
     return new HealthProbe(child);
   }
 

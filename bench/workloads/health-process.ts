@@ -8,28 +8,28 @@ import { Latency } from "../latency.ts";
 const keptEveryMs = 100;
 const newEveryMs = 500;
 
+interface Urls {
+  url: string;
+  /** The same on a port where clients do not come. */
+  operatorUrl?: string | undefined;
+}
+
 class Probe {
-  readonly #url: string;
   readonly #kept = new Latency();
   readonly #new = new Latency();
+  readonly #apart = new Latency();
   /** One connection: a check that is slow keeps the next one waiting, which counts. */
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
   readonly #timers: NodeJS.Timeout[] = [];
   #failed = 0;
 
-  private constructor(url: string) {
-    this.#url = url;
-  }
-
   /** Settles once it has been answered on the connection that it keeps: what comes later is the load's. */
-  static async begin(url: string): Promise<Probe> {
-    const probe = new Probe(url);
-    await probe.#ask(probe.#agent).catch(() => {});
-    const every = (ms: number, agent: Agent | false, latency: Latency): void => {
-      probe.#timers.push(setInterval(() => probe.#measure(agent, latency), ms).unref());
-    };
-    every(keptEveryMs, probe.#agent, probe.#kept);
-    every(newEveryMs, false, probe.#new);
+  static async begin({ url, operatorUrl }: Urls): Promise<Probe> {
+    const probe = new Probe();
+    await ask(url, probe.#agent).catch(() => {});
+    probe.#every(keptEveryMs, () => ask(url, probe.#agent), probe.#kept);
+    probe.#every(newEveryMs, () => ask(url, false), probe.#new);
+    if (operatorUrl !== undefined) probe.#every(newEveryMs, () => ask(operatorUrl, false), probe.#apart);
     return probe;
   }
 
@@ -44,28 +44,33 @@ class Probe {
     }
     if (this.#new.count > 0)
       notes.push(`One every ${newEveryMs} ms on a new connection took ${describe(this.#new)}.`);
+    if (this.#apart.count > 0) notes.push(`On the operators' port that took ${describe(this.#apart)}.`);
     return notes;
   }
 
-  #measure(agent: Agent | false, latency: Latency): void {
-    const startMs = performance.now();
-    this.#ask(agent).then(
-      (status) => {
-        latency.record(performance.now() - startMs);
-        if (status !== 200) this.#failed++;
-      },
-      () => {}, // also that of those under way at the end
-    );
+  #every(ms: number, check: () => Promise<number | undefined>, latency: Latency): void {
+    const measure = (): void => {
+      const startMs = performance.now();
+      check().then(
+        (status) => {
+          latency.record(performance.now() - startMs);
+          if (status !== 200) this.#failed++;
+        },
+        () => {}, // also that of those under way at the end
+      );
+    };
+    this.#timers.push(setInterval(measure, ms).unref());
   }
+}
 
-  #ask(agent: Agent | false): Promise<number | undefined> {
-    return new Promise((resolve, reject) => {
-      get(this.#url, { agent }, (response) => {
-        response.resume();
-        response.on("end", () => resolve(response.statusCode));
-      }).on("error", reject);
-    });
-  }
+/** One check; its status. */
+function ask(url: string, agent: Agent | false): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    get(url, { agent }, (response) => {
+      response.resume();
+      response.on("end", () => resolve(response.statusCode));
+    }).on("error", reject);
+  });
 }
 
 function describe(latency: Latency): string {
@@ -77,8 +82,8 @@ let probe: Probe | undefined;
 
 const handlers = {
   /** Settles once it has been answered on the connection that it keeps. */
-  async begin({ url }: { url: string }): Promise<void> {
-    probe = await Probe.begin(url);
+  async begin(urls: Urls): Promise<void> {
+    probe = await Probe.begin(urls);
   },
 
   /** Sentences for a row's notes; none when it was never answered. */

@@ -137,8 +137,9 @@ export class ServerWatch {
   static async begin({ run, running }: Site): Promise<ServerWatch> {
     // Asked before the clock starts, since being asked costs the target something; it also begins its loop delays anew.
     const health = await running.health?.();
-    const { healthUrl } = running;
-    const probe = healthUrl === undefined ? undefined : await HealthProbe.begin(run, healthUrl);
+    const { healthUrl, operatorHealthUrl } = running;
+    const probe =
+      healthUrl === undefined ? undefined : await HealthProbe.begin(run, healthUrl, operatorHealthUrl);
     return new ServerWatch(running, health, probe);
   }
 

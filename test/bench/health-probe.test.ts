@@ -1,4 +1,4 @@
-/* HealthProbe: checks on the connection that it keeps, and each time on a new one, are told apart, and heard at once. */
+/* HealthProbe: checks on the connection that it keeps, and each time on a new one, and on another port are told apart, and heard at once. */
 
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -38,10 +38,21 @@ await tap.test("a check waits on the kept connection or on one of its own, which
   }).listen(0, "127.0.0.1");
   t.teardown(() => server.close());
   await once(server, "listening");
-  const probe = await HealthProbe.begin(run, `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  let askedApart = 0;
+  const operators = createServer((_request, response) => {
+    askedApart++;
+    response.end();
+  }).listen(0, "127.0.0.1");
+  t.teardown(() => operators.close());
+  await once(operators, "listening");
+  const [url, operatorUrl] = [server, operators].map(
+    (one) => `http://127.0.0.1:${(one.address() as AddressInfo).port}`,
+  );
+  const probe = await HealthProbe.begin(run, url!, operatorUrl);
   t.same([...asked.values()], [1], "it has a connection before the load begins");
   await isEnough;
-  const [kept, fresh] = await probe.end();
+  const [kept, fresh, apart] = await probe.end();
+  t.ok(askedApart > 0);
   const [first, ...others] = asked.values();
   t.ok(first! > 4, "one connection is kept");
   t.ok(
@@ -50,6 +61,7 @@ await tap.test("a check waits on the kept connection or on one of its own, which
   );
   t.match(kept, /^A health check every 100 ms was answered in p50 [\d.]+, p99 [\d.]+, at most [\d.]+ ms/);
   t.match(kept, /; \d+ were not answered with 200\.$/);
+  t.match(apart, /^On the operators' port that took p50 [\d.]+, p99 [\d.]+, at most [\d.]+ ms\.$/);
   t.match(fresh, /^One every 500 ms on a new connection took p50 [\d.]+, p99 [\d.]+, at most [\d.]+ ms\.$/);
 });
 

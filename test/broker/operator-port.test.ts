@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { type AddressInfo, type Socket, connect, createServer } from "node:net";
+import { type Socket, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import tap from "tap";
 
 import { BrokerProcess } from "../crash/broker-process.ts";
+import { freePort } from "../free-port.ts";
 import { SessionClient } from "../sessions/session-client.ts";
 import { type Answer, call, startBroker } from "../transports/server.ts";
 
@@ -106,13 +107,4 @@ function waitingAt(port: number): number {
       return Number.parseInt(queues!.split(":")[1]!, 16);
   }
   return 0;
-}
-
-/** One that nobody listens on just now. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
