@@ -54,8 +54,10 @@ const Row = Type.Object({
       p50: Type.Optional(Numbers),
       p99: Type.Optional(Numbers),
       rssBytes: Type.Optional(Numbers),
+      reconnects100Ms: Type.Optional(Numbers),
     }),
   ),
+  marks: Type.Optional(Type.Array(Type.Object({ at: NumberOrMore, label: Type.String() }))),
   measures: Type.Optional(
     Type.Array(
       Type.Object({

@@ -104,8 +104,33 @@ function line({ label, colour, isReference }) {
   };
 }
 
+/** An upright line for each mark, and what it says beside it, as far as there is room before the next. */
+function drawMarks(u, marks) {
+  const { ctx } = u;
+  const { left, top, width, height } = u.bbox;
+  const ratio = devicePixelRatio;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = css("--muted");
+  ctx.lineWidth = ratio;
+  ctx.font = 11 * ratio + "px system-ui, sans-serif";
+  ctx.textAlign = "left";
+  ctx.textBaseline = "top";
+  const places = marks.map(({ x }) => u.valToPos(x, "x", true));
+  for (const [i, { label }] of marks.entries()) {
+    if (places[i] < left || places[i] > left + width) continue;
+    ctx.setLineDash([3 * ratio, 3 * ratio]);
+    ctx.beginPath();
+    ctx.moveTo(places[i], top);
+    ctx.lineTo(places[i], top + height);
+    ctx.stroke();
+    const room = (places[i + 1] ?? left + width) - places[i] - 6 * ratio;
+    if (ctx.measureText(label).width <= room) ctx.fillText(label, places[i] + 3 * ratio, top + 2 * ratio);
+  }
+  ctx.restore();
+}
+
 function draw(plot, place) {
-  const { x, y, lines, columns } = plot;
+  const { x, y, lines, columns, marks } = plot;
   const xValue = x.scale === "nines" ? percent : format;
   return new uPlot(
     {
@@ -118,6 +143,7 @@ function draw(plot, place) {
         { ...axis(x.label), ...xAxes[x.scale], size: 34 },
         { ...axis(y.label), ...yAxes[y.scale], size: 58 },
       ],
+      hooks: { draw: [(u) => drawMarks(u, marks)] },
       series: [{ label: x.label, value: (_u, value) => (value == null ? "–" : xValue(value)) }, ...lines.map(line)],
     },
     columns,

@@ -18,6 +18,8 @@ export interface Plot {
   lines: PlotLine[];
   /** The x values, ascending, then each line's y values. */
   columns: [x: number[], ...y: (number | null)[][]];
+  /** What was done meanwhile: upright lines. */
+  marks: { x: number; label: string }[];
 }
 
 export interface PlotLine {
@@ -45,7 +47,7 @@ interface Line {
   isReference?: boolean;
 }
 
-type Axes = Pick<Plot, "title" | "x" | "y">;
+type Axes = Pick<Plot, "title" | "x" | "y" | "marks">;
 
 export function plotsOf(result: RunResult): Plot[] {
   const rows = namedRows(result);
@@ -62,6 +64,13 @@ export function plotsOf(result: RunResult): Plot[] {
       (s) => s.publishesPerSecond,
     ),
     ...timePlots(rows, palette, "p99 over time", "ms from publish to receipt", (s) => s.p99),
+    ...timePlots(
+      rows,
+      palette,
+      "Sessions that came back, over time",
+      "sessions in 100 ms",
+      (s) => s.reconnects100Ms,
+    ),
     ...timePlots(rows, palette, "Memory over time", "MB, resident", (s) =>
       s.rssBytes?.map((bytes) => bytes / 1e6),
     ),
@@ -90,6 +99,7 @@ const latencyAxes: Axes = {
   title: "Latency from publish to receipt",
   x: { label: "percentile", scale: "nines" },
   y: { label: "ms", scale: "log10" },
+  marks: [],
 };
 
 function timePlots(
@@ -100,10 +110,20 @@ function timePlots(
   valuesOf: (series: Series) => number[] | undefined,
 ): Plot[] {
   const told = rows.filter(({ series }) => series !== undefined && valuesOf(series)?.some((y) => y > 0));
-  const axes: Axes = { title, x: { label: "seconds", scale: "linear" }, y: { label, scale: "linear" } };
+  const marks = told.length === 1 ? marksOf(told[0]!) : []; // of several rows nobody could tell whose they are
+  const axes: Axes = {
+    title,
+    x: { label: "seconds", scale: "linear" },
+    y: { label, scale: "linear" },
+    marks,
+  };
   return linePlots(told, palette, axes, ({ series }) =>
     valuesOf(series!)!.map((y, i) => [series!.at[i]!, y] as const),
   );
+}
+
+function marksOf({ marks = [] }: Row): Plot["marks"] {
+  return marks.map(({ at, label }) => ({ x: at, label }));
 }
 
 /** One plot for each name where there are several targets to compare; else one of all rows. */
@@ -154,6 +174,7 @@ const batchAxes: Axes = {
   title: "CPU for a delivery by batch size",
   x: { label: "posts in flight", scale: "log2" },
   y: { label: "µs of CPU for a delivery", scale: "log10" },
+  marks: [],
 };
 
 function batchLine(label: string, rows: readonly Row[], valueOf: (row: Row) => number | undefined): Line {
@@ -224,7 +245,7 @@ function align(lines: readonly Line[]): Plot["columns"] {
   return [x, ...y];
 }
 
-function summaryOf({ title, y }: Axes, lines: readonly Line[]): string {
+function summaryOf({ title, y, marks }: Axes, lines: readonly Line[]): string {
   const ranges = lines.map(({ label, points }) => {
     const values = points.map(([, value]) => value);
     const [least, most] = [Math.min(...values), Math.max(...values)].map((value) =>
@@ -232,7 +253,8 @@ function summaryOf({ title, y }: Axes, lines: readonly Line[]): string {
     );
     return `${label} from ${least} to ${most}`;
   });
-  return `${title}, in ${y.label}: ${ranges.join("; ")}.`;
+  const done = marks.map(({ x, label }) => ` At ${x.toFixed(1)} s ${label}.`).join("");
+  return `${title}, in ${y.label}: ${ranges.join("; ")}.${done}`;
 }
 
 function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {

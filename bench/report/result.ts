@@ -52,6 +52,8 @@ export interface Row {
   /** Of the server's event loop. */
   loopDelay?: { p50: number; p99: number; max: number };
   series?: Series;
+  /** What was done meanwhile, on the series' time: shown in their plots. */
+  marks?: Mark[];
   /** What else it measured that no field above is for; names are told apart. */
   measures?: Measure[];
   load: LoadResult;
@@ -91,6 +93,15 @@ export interface Series {
   p50?: number[];
   p99?: number[];
   rssBytes?: number[];
+  /** Sessions that came back, in each tenth of a second of the interval. */
+  reconnects100Ms?: number[];
+}
+
+export interface Mark {
+  /** Seconds since the row began. */
+  at: number;
+  /** "node 1 drains". */
+  label: string;
 }
 
 export interface LoadResult {

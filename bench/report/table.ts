@@ -1,8 +1,8 @@
 /* Table: a run's result as Markdown that reads well in a terminal too: what is printed, and kept in RESULTS.md. */
 
-import { namedRows, ratioOf } from "./figures.ts";
+import { measuresOf, namedRows, ratioOf } from "./figures.ts";
 import { alignedTable } from "./markdown.ts";
-import type { Goal, Row, RunResult } from "./result.ts";
+import type { Goal, Measure, Row, RunResult } from "./result.ts";
 
 interface Column {
   heading: string;
@@ -53,7 +53,7 @@ export function renderTable(result: RunResult): string {
     "",
     ...tableOf(rows),
     "",
-    ...rows.flatMap((row) => measuresLines(row, title(row))),
+    ...measuresOfRows(rows, title),
     ...rows.flatMap((row) => goalsOf(row, title(row))),
     ...rows.flatMap((row) => row.notes.map((sentence) => `- ${title(row)}: ${sentence}`)),
     ...notes.map((sentence) => `- ${sentence}`),
@@ -72,18 +72,36 @@ function tableOf(rows: readonly Row[]): string[] {
   );
 }
 
-/** Those that no goal tells. */
-function measuresLines({ measures = [], goals = [] }: Row, title: string): string[] {
-  return measures
-    .filter(({ name }) => !goals.some(({ what }) => what === name))
-    .map(({ name, value, unit }) => `- ${title}: ${name}: ${digits(value)} ${unit}.`);
+/** As a table where several rows have some, else a line for each; without those that a goal tells. */
+function measuresOfRows(rows: readonly Row[], title: (row: Row) => string): string[] {
+  const left = rows.map((row) => ({ ...row, measures: ownMeasures(row) })).filter(hasMeasures);
+  if (left.length === 0) return [];
+  const figures = measuresOf(left);
+  if (left.length === 1) {
+    const [row] = left;
+    return figures.map(
+      (figure) => `- ${title(row!)}: ${figure.name}: ${amount(figure.of(row!))} ${figure.unit}.`,
+    );
+  }
+  const headings = ["what", ...figures.map(({ name, unit }) => `${name}, ${unit}`)];
+  const cellsOf = [title, ...figures.map((figure) => (row: Row) => digits(figure.of(row)))];
+  const cells = left.map((row) => cellsOf.map((cell) => cell(row)));
+  return [...alignedTable(headings, cells, new Set(figures.map((_, i) => i + 1))), ""];
+}
+
+function hasMeasures({ measures = [] }: Row): boolean {
+  return measures.length > 0;
+}
+
+function ownMeasures({ measures = [], goals = [] }: Row): Measure[] {
+  return measures.filter(({ name }) => !goals.some(({ what }) => what === name));
 }
 
 function goalsOf({ goals = [] }: Row, title: string): string[] {
   return goals.map((goal) => {
     const bound =
-      goal.atMost === undefined ? `at least ${digits(goal.atLeast)}` : `at most ${digits(goal.atMost)}`;
-    return `- ${title}: ${goal.what} ${digits(goal.measured)} ${goal.unit}, to be ${bound}: ${isReached(goal) ? "reached" : "**not reached**"}.`;
+      goal.atMost === undefined ? `at least ${amount(goal.atLeast)}` : `at most ${amount(goal.atMost)}`;
+    return `- ${title}: ${goal.what} ${amount(goal.measured)} ${goal.unit}, to be ${bound}: ${isReached(goal) ? "reached" : "**not reached**"}.`;
   });
 }
 
@@ -117,6 +135,11 @@ function perSecond(count: number | undefined, seconds: number): string {
 
 function megabytes(bytes: number | undefined): number | undefined {
   return bytes === undefined ? undefined : bytes / 1e6;
+}
+
+/** As `digits`, but what is counted stays whole. */
+function amount(value: number | undefined): string {
+  return value !== undefined && Number.isInteger(value) ? value.toLocaleString("en") : digits(value);
 }
 
 /** Three digits at least, whole numbers from 100 on; "" for what was not measured. */

@@ -69,7 +69,7 @@ export function totalsOf(samples: readonly Sample[]): Totals {
   };
 }
 
-type Arrays = Required<Record<keyof Series, number[]>>;
+type Arrays = Required<Record<Exclude<keyof Series, "reconnects100Ms">, number[]>>;
 
 /** Gathers samples into an outcome. */
 export class OutcomeBuilder {

@@ -21,6 +21,15 @@ interface Drawn {
   pixels: number[];
 }
 
+/** How many pixels of the first plot anything is drawn on. */
+const inkOfPlot = `(() => {
+  const canvas = document.querySelector(".plot canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let ink = 0;
+  for (let i = 3; i < data.length; i += 4) if (data[i] > 0) ink++;
+  return ink;
+})()`;
+
 const readPlots = `[...document.querySelectorAll(".plot")].map((place, i) => {
   const lines = JSON.parse(document.getElementById("plots").textContent)[i].lines;
   const canvas = place.querySelector("canvas");
@@ -87,6 +96,31 @@ async function runAll(): Promise<void> {
       t.ok(batch?.label.includes(` ${line} from `), line);
     t.ok(batch?.pixels.every((count) => count > 10));
     t.equal(await page.locator(".bars").count(), 0, "no bars: there is nobody to compare with");
+  });
+
+  await tap.test("sessions that came back are drawn, with what was done meanwhile", async (t) => {
+    const result = minimalResult();
+    const [row] = result.rows;
+    const at = Array.from({ length: 100 }, (_, i) => (i + 1) / 10);
+    row!.series = {
+      at,
+      deliveriesPerSecond: at.map(() => 0),
+      reconnects100Ms: at.map((s) => (s > 3 ? 4 : 0)),
+    };
+    const withoutMarks = await open(t, browser, renderHtml(result));
+    const [bare] = await withoutMarks.evaluate<Drawn[]>(readPlots);
+    row!.marks = [
+      { at: 2, label: "node 1 drains" },
+      { at: 5, label: "node 1 is back" },
+    ];
+    const page = await open(t, browser, renderHtml(result));
+    const [plot] = await page.evaluate<Drawn[]>(readPlots);
+    t.equal(plot!.title, "Sessions that came back, over time");
+    t.ok(plot!.pixels[0]! > 10);
+    t.match(plot!.label, /At 2\.0 s node 1 drains\. At 5\.0 s node 1 is back\./);
+    t.notMatch(bare!.label, /drains/);
+    const inks = await Promise.all([withoutMarks, page].map((each) => each.evaluate<number>(inkOfPlot)));
+    t.ok(inks[1]! > inks[0]! + 200, `the marks are drawn: ${inks.join(", ")} pixels`);
   });
 
   await tap.test("the table holds each figure of each row, and says what is missing", async (t) => {
