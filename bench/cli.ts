@@ -7,11 +7,13 @@
 import { Command } from "commander";
 
 import { exitTwoOnUsage } from "../clients/cli/command.ts";
+import { clusterCommand } from "./commands/cluster.ts";
 import { graphCommand } from "./commands/graph.ts";
 import { idleCommand } from "./commands/idle.ts";
 import { ingestCommand } from "./commands/ingest.ts";
 import { mentionsCommand } from "./commands/mentions.ts";
 import { reconnectCommand } from "./commands/reconnect.ts";
+import { rollingCommand } from "./commands/rolling.ts";
 import { shoalCommand } from "./commands/shoal.ts";
 import { slowCommand } from "./commands/slow.ts";
 import { soakCommand } from "./commands/soak.ts";
@@ -51,6 +53,8 @@ In a checkout run \`npm run build\` first, so that what is measured is what is s
   registerWorkload(program, slowCommand, invocation);
   registerWorkload(program, idleCommand, invocation);
   registerWorkload(program, soakCommand, invocation);
+  registerWorkload(program, clusterCommand, invocation);
+  registerWorkload(program, rollingCommand, invocation);
   registerWorkload(program, peersCommand, invocation);
   registerCore(program, invocation);
   registerCompare(program);

@@ -52,6 +52,9 @@ export interface Bench {
   readonly payloadBytes: number | undefined;
   /** Whether the broker is one that runs already, with others' data and for others' use. */
   readonly isExternal: boolean;
+  /** Further flags of a broker of our own, and whether its readers ask for compression: for who starts several. */
+  readonly flags: readonly string[];
+  readonly deflate: boolean;
   /** Starts the target over a folder; an external one is there already. */
   start(folder?: string): Promise<Site>;
   /** For the result's notes: a whole sentence. */
@@ -61,6 +64,8 @@ export interface Bench {
 export interface WorkloadCommand<Options> {
   name: string;
   description: string;
+  /** It starts several brokers, which share all cores with the load. */
+  isOfSeveral?: true;
   /** Adds the options of its own. */
   configure(command: Command): Command;
   /** Lines above the table of rows, where that needs an overview. */
@@ -135,7 +140,8 @@ async function runWorkload<Options>(
   const flags = options.serve?.split(/\s+/).filter((flag) => flag !== "") ?? [];
   if (deflate && !flags.some((flag) => /^--compress\b/.test(flag))) flags.push("--compress", "yes");
   const workers = workersOf(flags);
-  const pinning = options.pin && !isExternal && workers === 0 ? choosePinning() : undefined;
+  const canPin = options.pin && !isExternal && workers === 0 && workload.isOfSeveral !== true;
+  const pinning = canPin ? choosePinning() : undefined;
   const { url, token } = options;
   const target =
     url === undefined
@@ -157,6 +163,8 @@ async function runWorkload<Options>(
           run,
           target,
           isExternal,
+          flags,
+          deflate,
           processes: options.loads,
           seconds: options.seconds,
           payloadBytes: options.payloadBytes,

@@ -193,7 +193,7 @@ export class Crowd {
     if (script.keepAlive !== undefined) this.#keepAllAlive(script.keepAlive);
     const isSlow = this.#canBeSlow(index);
     return new Connection({
-      address: dialect.address,
+      address: script.address ?? dialect.address,
       localAddress: localAddress?.(index),
       script,
       payloadBytes,

@@ -67,6 +67,8 @@ export interface Script {
   decoder?: () => Decoder;
   /** Sent now and then unasked, instead of answers to pings; the same buffer for all connections saves memory. */
   keepAlive?: { send: Buffer; everyMs: number };
+  /** Where this connection goes. @default the dialect's address */
+  address?: Address;
 }
 
 /** Hands on each payload that `bytes` complete, as it was published. State between chunks is its own. */

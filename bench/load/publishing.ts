@@ -259,7 +259,7 @@ export class Publishing {
     const script = dialect.publisher(firstConnection + index);
     return await new Promise((resolve, reject) => {
       const connection = new Connection({
-        address: dialect.address,
+        address: script.address ?? dialect.address,
         script,
         onReady: () => resolve(publisher),
         onChunk: (bytes) => script.answers?.(bytes, (id, refusal) => this.#answered(publisher, id, refusal)),

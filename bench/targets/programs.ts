@@ -13,6 +13,13 @@ export function findProgram(name: string): string | undefined {
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 
+/** The path of a program that something cannot do without. @throws that it is not installed, and how to */
+export function requireProgram(name: string, wanted: { for: string; install: string }): string {
+  const path = findProgram(name);
+  if (path !== undefined) return path;
+  throw new Error(`${wanted.for} needs ${name}, which is not installed: ${wanted.install}`);
+}
+
 /** What a program says, matched by `pattern`'s first group; undefined when it is not installed. */
 export function askProgram(name: string, args: readonly string[], pattern: RegExp): string | undefined {
   const path = findProgram(name);

@@ -48,6 +48,8 @@ export interface Running {
   dialect(run: string): DialectRef;
   /** Its processes on this machine; those they started are found from them. None where they cannot be seen. */
   pids(): number[];
+  /** Its programs, where it is several: what each of them spends is told apart. Absent where it is one. */
+  parts?(): Part[];
   /** What it tells of itself since it was asked last, by its own means; undefined where it tells nothing. */
   health?(): Promise<Health | undefined>;
   /** One of its counters now, by the name it has in its metrics; undefined where it cannot be read. */
@@ -59,6 +61,12 @@ export interface Running {
   /** The same on a port of its own, where clients do not come; undefined where there is none. */
   operatorHealthUrl?: string | undefined;
   stop(): Promise<void>;
+}
+
+export interface Part {
+  /** "node 1", "nats-server". */
+  name: string;
+  pids: number[];
 }
 
 export interface Health {

@@ -3,7 +3,7 @@
 import { LiveLine, rate } from "../live.ts";
 import type { Latency } from "../latency.ts";
 import type { Pace } from "../load/publishing.ts";
-import type { Cpu, LatencyResult, Row } from "../report/result.ts";
+import type { Cpu, LatencyResult, Measure, Row } from "../report/result.ts";
 import { processMemory, processTimes } from "../targets/processes.ts";
 import { type Health, type Running, targetName } from "../targets/target.ts";
 import { HealthProbe } from "./health-probe.ts";
@@ -70,6 +70,8 @@ export async function measureRound(options: RoundOptions): Promise<Row> {
     notes: notesOf(outcome, seen.notes),
     ...seenOf(seen, work),
   };
+  const measures = partMeasures(seen, outcome.publishes);
+  if (measures.length > 0) row.measures = measures;
   if (per === "delivery") {
     row.deliveries = outcome.deliveries;
     if (outcome.deliveries > 0) row.wireBytes = outcome.bytes / outcome.deliveries;
@@ -116,6 +118,8 @@ export interface Seen {
   systemSeconds?: number;
   rssBytes?: number;
   loopDelay?: { p50: number; p99: number; max: number };
+  /** CPU time of each of its programs, in seconds, where it is several. */
+  parts?: { name: string; seconds: number }[];
   notes: string[];
 }
 
@@ -126,12 +130,14 @@ export class ServerWatch {
   readonly #startMs = performance.now();
   readonly #times: ReturnType<typeof processTimes>;
   readonly #health: Health | undefined;
+  readonly #parts: ReadonlyMap<string, number>;
 
   private constructor(running: Running, health: Health | undefined, probe: HealthProbe | undefined) {
     this.#running = running;
     this.#health = health;
     this.#probe = probe;
     this.#times = processTimes(running.pids());
+    this.#parts = partTimes(running);
   }
 
   static async begin({ run, running }: Site): Promise<ServerWatch> {
@@ -146,10 +152,15 @@ export class ServerWatch {
   async end(): Promise<Seen> {
     const times = processTimes(this.#running.pids());
     const seconds = (performance.now() - this.#startMs) / 1_000;
+    const parts = [...partTimes(this.#running)].map(([name, now]) => ({
+      name,
+      seconds: now - (this.#parts.get(name) ?? 0),
+    }));
     const memory = processMemory(this.#running.pids());
     const probed = await this.#probe?.end();
     const health = await this.#running.health?.();
     const seen: Seen = { seconds, notes: probed ?? [] };
+    if (parts.length > 0) seen.parts = parts;
     const [before, after] = this.#times === undefined ? [this.#health, health] : [this.#times, times];
     if (before?.userSeconds !== undefined && after?.userSeconds !== undefined)
       seen.userSeconds = after.userSeconds - before.userSeconds;
@@ -160,6 +171,26 @@ export class ServerWatch {
     if (health?.loopDelay !== undefined) seen.loopDelay = health.loopDelay;
     return seen;
   }
+}
+
+/** CPU time since its start of each program of a target that is several, in seconds, by its name. */
+function partTimes(running: Running): Map<string, number> {
+  const times = (running.parts?.() ?? []).map(({ name, pids }): [string, number] => {
+    const { userSeconds = 0, systemSeconds = 0 } = processTimes(pids) ?? {};
+    return [name, userSeconds + systemSeconds];
+  });
+  return new Map(times);
+}
+
+/** What a post cost each program of a target that is several. */
+function partMeasures({ parts = [] }: Seen, publishes: number): Measure[] {
+  if (publishes === 0) return [];
+  return parts.map(({ name, seconds }) => ({
+    name: `CPU of ${name} for a post`,
+    value: (seconds * 1e6) / publishes,
+    unit: "µs",
+    better: "less",
+  }));
 }
 
 /** CPU for each unit of work; undefined where it could not be seen. */
