@@ -16,6 +16,7 @@ export class SharedCursors implements Cursors {
   readonly #epoch: () => string;
   readonly #options: SharedCursorsOptions;
   #gossip: Gossip | undefined;
+  #isClosed = false;
 
   constructor(state: State, options: SharedCursorsOptions) {
     this.#options = options;
@@ -27,8 +28,9 @@ export class SharedCursors implements Cursors {
     });
   }
 
-  /** NATS is there: they are shared from now on, under `subject`. */
-  share(connection: NatsConnection, subject: string): Gossip {
+  /** NATS is there: they are shared from now on, under `subject`. Not when they are closed, and the broker with them. */
+  share(connection: NatsConnection, subject: string): Gossip | undefined {
+    if (this.#isClosed) return undefined;
     const { node, logger } = this.#options;
     this.#gossip = new Gossip({
       ...this.#options,
@@ -66,6 +68,7 @@ export class SharedCursors implements Cursors {
 
   /** Writes what is left, tells the others, and says goodbye. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#keeper.close();
     await this.#gossip?.close();
   }

@@ -85,7 +85,7 @@ export class GossipNode {
       standingMs: 200,
       ...options,
     });
-    this.gossip = this.cursors.share(connection, subject);
+    this.gossip = this.cursors.share(connection, subject)!;
   }
 
   /** GENERATION:OFFSET, as it has it on disk; undefined when it has none. */
