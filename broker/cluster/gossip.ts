@@ -34,8 +34,8 @@ import { type Run, Versions } from "./versions.ts";
 
 /** One message, in bytes, about; less where NATS takes less. */
 const maxMessageBytes = 262_144;
-/** Cursors in one message: few enough to merge or to read without holding up the event loop. */
-const maxRows = 2_000;
+/** Cursors in one message: few enough to merge and write, or to read, without holding up the event loop. */
+const maxRows = 500;
 /** Cursors that wait for NATS. */
 const maxPending = 100_000;
 /** A page or an answer that does not come within so long is not coming, in ms. */

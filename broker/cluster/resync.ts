@@ -8,6 +8,9 @@ import type { CursorRow, GossipBody } from "./gossip-messages.ts";
 import type { Peers } from "./peers.ts";
 import type { Numbers, Run, Versions } from "./versions.ts";
 
+/** Left to others between two pages, in ms. */
+const gapMs = 5;
+
 /** One page of a peer's cursors. */
 type Rows = Extract<GossipBody, { kind: "rows" }>;
 
@@ -77,6 +80,7 @@ export class Resync {
       const rows: Rows = await page(run, after);
       if (!merge(rows.cursors)) throw new Error("too many cursors wait to be written");
       await flush(); // so that a page is asked for as fast as the disk takes them
+      await new Promise((resolve) => setTimeout(resolve, gapMs)); // and clients of both nodes come first
       covered = rows.have ?? covered;
       count += rows.cursors.length;
       after = rows.next;
