@@ -9,6 +9,8 @@ import { Command } from "commander";
 import { exitTwoOnUsage } from "../clients/cli/command.ts";
 import { registerClientCommands } from "../clients/cli/index.ts";
 import type { Broker } from "./broker.ts";
+import { registerCluster } from "./cluster/commands.ts";
+import { ClusterError } from "./cluster/error.ts";
 import { registerDoctor } from "./doctor.ts";
 import { OptionsError, addServeOptions, readServeOptions } from "./options.ts";
 import { FolderError } from "./state/folder.ts";
@@ -37,8 +39,10 @@ addServeOptions(exitTwoOnUsage(program.command("serve")).description("run a brok
     const { Broker } = await import("./broker.ts");
     const broker = await Broker.start(readServeOptions(command));
     console.log(greeting(broker));
+    broker.ended.catch((error: unknown) => fail(isExplained(error) ? error.message : String(error)));
     stopOnSignal(broker);
   });
+registerCluster(program);
 registerDoctor(program);
 registerClientCommands(program);
 registerBench(program);
@@ -46,7 +50,7 @@ registerBench(program);
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof OptionsError || error instanceof FolderError) fail(error.message);
+  if (isExplained(error)) fail(error.message);
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === "EADDRINUSE") fail(`${message}: another program listens there; choose another --port`);
   if (code === "EACCES" || code === "EADDRNOTAVAIL") fail(`${message}: choose another --host or --port`);
@@ -68,6 +72,11 @@ function registerBench(whalesong: Command): void {
       const { runBench } = await import("../bench/cli.ts");
       await runBench(args, "whalesong bench");
     });
+}
+
+/** Its message is for whoever typed the command: what is wrong, and what to do. */
+function isExplained(error: unknown): error is Error {
+  return error instanceof OptionsError || error instanceof FolderError || error instanceof ClusterError;
 }
 
 function fail(message: string): never {

@@ -348,7 +348,7 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
   [
     "nats",
     "--nats <urls>",
-    "be a node of a cluster over these NATS servers, by commas, like nats://10.0.0.1:4222",
+    "NATS servers, by commas, like nats://10.0.0.1:4222; with them a broker is a node of a cluster",
     (text) => text.split(","),
   ],
   ["natsCreds", "--nats-creds <file>", "credentials for NATS"],
@@ -376,7 +376,22 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
 
 /** Adds the flags of `serve`, each with its variable `WHALESONG_…`, and `--config`. */
 export function addServeOptions(command: Command): Command {
+  addOptions(
+    command,
+    flags.map(([name]) => name),
+  );
+  return command.addOption(
+    new Option(
+      "--config <file>",
+      'JSON file with the flags\' names as keys, e.g. {"port": 5252, "retain-age": "30d"}',
+    ).env("WHALESONG_CONFIG"),
+  );
+}
+
+/** Adds some of them, with their variables. */
+export function addOptions(command: Command, names: readonly (keyof BrokerOptions)[]): Command {
   for (const [name, flag, text, parse] of flags) {
+    if (!names.includes(name)) continue;
     const option = new Option(flag, text).env(variableOf(flag));
     option.attributeName = () => name;
     if (parse !== undefined) option.argParser(parse);
@@ -387,25 +402,30 @@ export function addServeOptions(command: Command): Command {
     if (preset !== undefined && !Array.isArray(preset)) option.default(preset, describe(name, preset));
     command.addOption(option);
   }
-  return command.addOption(
-    new Option(
-      "--config <file>",
-      'JSON file with the flags\' names as keys, e.g. {"port": 5252, "retain-age": "30d"}',
-    ).env("WHALESONG_CONFIG"),
-  );
+  return command;
 }
 
 /** The options of a parsed `serve`: flags, variables, the config file, defaults. @throws OptionsError */
 export function readServeOptions(command: Command): BrokerOptions {
   const config = command.getOptionValue("config") as string | undefined;
   const workers = availableParallelism() - 1;
-  const chosen: Partial<BrokerOptions> = { workers, ...(config === undefined ? {} : readConfig(config)) };
+  return checkOptions({ workers, ...(config === undefined ? {} : readConfig(config)), ...chosen(command) });
+}
+
+/** The options of a parsed command that has some of them; the others are as by default. @throws OptionsError */
+export function readOptions(command: Command): BrokerOptions {
+  return checkOptions(chosen(command));
+}
+
+/** What was said by flags and variables. */
+function chosen(command: Command): Partial<BrokerOptions> {
+  const said: Partial<BrokerOptions> = {};
   for (const [name] of flags) {
     const source = command.getOptionValueSource(name);
     if (source === undefined || source === "default") continue;
-    Object.assign(chosen, { [name]: command.getOptionValue(name) as unknown });
+    Object.assign(said, { [name]: command.getOptionValue(name) as unknown });
   }
-  return checkOptions(chosen);
+  return said;
 }
 
 function readConfig(file: string): Partial<BrokerOptions> {

@@ -123,6 +123,7 @@ export class Cluster {
       trouble: log.refusal,
       epoch: state.positions.epoch,
       head: state.applied(),
+      floor: state.meta.floor,
       created,
       seq,
       isKeeper: this.#keeper?.isKeeper ?? false,

@@ -42,6 +42,11 @@ export async function connectNats(
   }
 }
 
+/** Connects, or not: for a command that somebody waits for. @throws NatsError, OptionsError */
+export async function connectNatsOnce(options: NatsOptions): Promise<NatsConnection> {
+  return await connect(await connectionOptions(options));
+}
+
 async function connectionOptions(options: NatsOptions): Promise<ConnectionOptions> {
   const given: ConnectionOptions = {
     servers: options.nats ?? [],

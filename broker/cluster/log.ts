@@ -216,6 +216,7 @@ export class ClusterLog implements Log {
 
   /** Applies the log from where this node is, until something is wrong with it. */
   async #read(stream: LogStream, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return; // since it was looked at: nobody would tell the reader
     const stop = new AbortController();
     const onEnd = (): void => stop.abort();
     signal.addEventListener("abort", onEnd);

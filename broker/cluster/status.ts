@@ -25,6 +25,8 @@ export interface NodeStatus {
   epoch: string;
   /** The offset of the last command applied. */
   head: Offset;
+  /** Entries at or below it are gone. */
+  floor: Offset;
   /** The log that it applies, and how far it has. */
   created: string;
   seq: number;

@@ -100,6 +100,11 @@ export class LogStream {
     return lookOf(created, state);
   }
 
+  /** Does away with it. */
+  async destroy(): Promise<void> {
+    await this.#manager.streams.delete(this.#names.stream);
+  }
+
   /** Undefined when there is no such stream. */
   async look(): Promise<StreamLook | undefined> {
     // A question asked now would wait for the connection, and whoever waits for the answer would not know why.

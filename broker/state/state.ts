@@ -203,6 +203,13 @@ export class State {
     await writeMetaAlone(this.#environment, this.#meta);
   }
 
+  /** Notes that it is that of no cluster any more. */
+  async leaveCluster(): Promise<void> {
+    const { cluster: _, ...meta } = this.#meta;
+    this.#meta = meta;
+    await writeMetaAlone(this.#environment, meta);
+  }
+
   #reload(): void {
     this.#meta = readMeta(this.#environment.tables.meta) ?? this.#meta;
     this.#head = readApplied(this.#environment.tables.meta);
