@@ -85,7 +85,7 @@ export class Gossip {
   readonly run: Run = randomBytes(8).toString("hex");
   readonly #options: GossipOptions;
   readonly #subscriptions: Subscription[];
-  readonly #versions = new Versions();
+  readonly #versions = new Versions(this.run);
   readonly #peers = new Peers();
   readonly #finder: Finder;
   readonly #resync: Resync;

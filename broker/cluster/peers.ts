@@ -61,15 +61,24 @@ export class Peers {
   }
 
   /**
-   * A peer, other than those in `but`, that has what is not had here. Its own updates come before it says how many they are;
-   * those of a third node may be on their way yet: they count as missing once it has spoken again.
+   * A peer, other than those in `but`, that has what is not had here: of its own, which comes before it says how much that is;
+   * or of a node that is gone, which may be on its way yet, and counts as missing once the peer has spoken again.
    */
   ahead(versions: Versions, but: ReadonlySet<Run>): { run: Run; node: string; have: Numbers } | undefined {
     for (const { run, node, have, before, isSilent } of this.#peers.values()) {
       if (have === undefined || isSilent || but.has(run)) continue;
       const own = { [run]: have[run] ?? 0 };
-      if (versions.lacks(own) || (before !== undefined && versions.lacks(before))) return { run, node, have };
+      if (versions.lacks(own) || versions.lacks(this.#ofGone(before, but))) return { run, node, have };
     }
     return undefined;
+  }
+
+  /** Without those who can be asked themselves. */
+  #ofGone(numbers: Numbers = {}, but: ReadonlySet<Run>): Numbers {
+    const gone = Object.entries(numbers).filter(([run]) => {
+      const peer = this.#peers.get(run);
+      return peer === undefined || peer.isSilent || but.has(run);
+    });
+    return Object.fromEntries(gone);
   }
 }

@@ -25,7 +25,13 @@ interface Heard {
 }
 
 export class Versions {
+  readonly #own: Run;
   readonly #runs = new Map<Run, Heard>();
+
+  /** `own` is the run that this is kept in: it lacks nothing of its own. */
+  constructor(own: Run) {
+    this.#own = own;
+  }
 
   /** An update of `run` was heard, and taken whole. */
   update(run: Run, number: number, now: number): void {
@@ -42,6 +48,7 @@ export class Versions {
   /** All that a node says it has was had from it. */
   cover(numbers: Numbers, now: number): void {
     for (const [run, number] of Object.entries(numbers)) {
+      if (run === this.#own) continue;
       const heard = this.#heard(run, now);
       heard.had = Math.max(heard.had, number);
       join(heard);
@@ -55,7 +62,9 @@ export class Versions {
 
   /** Whether something of `numbers` is not had. */
   lacks(numbers: Numbers): boolean {
-    return Object.entries(numbers).some(([run, number]) => (this.#runs.get(run)?.had ?? -1) < number);
+    return Object.entries(numbers).some(
+      ([run, number]) => run !== this.#own && (this.#runs.get(run)?.had ?? -1) < number,
+    );
   }
 
   /** Someone tells of these runs: they are not forgotten yet. */

@@ -29,10 +29,12 @@ await natsTest(
     const [a, b, c] = [await node("a"), await node("b"), await node("c")];
     await current(a, b, c);
     let updates = 0;
+    const standings = new Map<string, number>();
     c.connection.subscribe(subject, {
       callback: (_, { data }) => {
         const message = decodeGossip(data);
         if (message.kind === "update") updates += message.cursors.length;
+        if (message.kind === "standing") standings.set(message.run, (standings.get(message.run) ?? 0) + 1);
       },
     });
     await c.connection.flush();
@@ -47,7 +49,21 @@ await natsTest(
     a.cursors.acknowledge(home(1), 4, 1);
     await a.cursors.flush();
     await until(() => b.place(home(1)) === "1:4" && c.place(home(1)) === "1:4");
-    t.equal(updates, 3, "each change was told by the node that made it, and by no other");
+    // Everyone has said what it has, and has had time to fetch what the others began with.
+    standings.clear();
+    await until(() => standings.size === 3 && [...standings.values()].every((count) => count >= 3));
+    await current(a, b, c);
+    const fetches = [a, b, c].map(fetched);
+    for (let user = 2; user <= 40; user++) {
+      const mover = [a, b, c][user % 3]!;
+      mover.cursors.begin(home(user), user);
+      await mover.cursors.flush();
+    }
+    await until(async () =>
+      (await Promise.all([a, b, c].map((one) => one.all()))).every(({ size }) => size === 40),
+    );
+    t.same([a, b, c].map(fetched), fetches, "who hears all fetches nothing");
+    t.equal(updates, 3 + 39, "each change was told by the node that made it, and by no other");
     await b.stop();
     const again = await node("b", { folder: b.folder });
     t.equal(again.place(home(1)), "1:4");
@@ -233,4 +249,15 @@ await natsTest(tap, "when the peer that is fetched from goes, another is asked",
   );
   await until(async () => (await c.all()).size === 5_000);
   t.same(await c.all(), await a.all());
+});
+
+await natsTest(tap, "what came to a node last before it stops is at the others", { timeoutMs }, async (t) => {
+  const { node } = await ground(t);
+  const [a, b] = [await node("a"), await node("b")];
+  await current(a, b);
+  for (let user = 1; user <= 1_000; user++) a.cursors.begin(home(user), user);
+  await a.stop();
+  await until(async () => (await b.all()).size === 1_000);
+  t.equal(b.place(home(1_000)), "0:1000");
+  t.equal(fetched(b), 1, "what a had at first; the rest it was told");
 });

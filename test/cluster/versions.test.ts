@@ -8,7 +8,7 @@ import { type Numbers, type Run, Versions } from "../../broker/cluster/versions.
 await tap.test(
   "what follows on what is had is had; what comes after a gap is not, until the gap is filled",
   async (t) => {
-    const versions = new Versions();
+    const versions = new Versions("own");
     versions.update("a", 1, 0);
     t.ok(versions.lacks({ a: 0 }), "what it began with was never heard");
     versions.cover({ a: 0 }, 0);
@@ -22,13 +22,14 @@ await tap.test(
     t.notOk(versions.lacks({ a: 4 }));
     t.ok(versions.lacks({ a: 5 }));
     t.ok(versions.lacks({ b: 0 }));
+    t.notOk(versions.lacks({ own: 7 }), "of its own it lacks nothing, whatever others have of it");
   },
 );
 
 await tap.test(
   "others are told of runs heard lately; those that nobody tells of are forgotten",
   async (t) => {
-    const versions = new Versions();
+    const versions = new Versions("own");
     versions.cover({ a: 1, b: 2 }, 100);
     versions.alive("a", 100);
     t.same(versions.had(100), { a: 1 }, "b is known by hearsay");
@@ -42,13 +43,14 @@ await tap.test(
 
 /** Nodes that hear each other's updates or not, and fetch from each other. What a node really has stands beside what it believes. */
 class Node {
-  readonly versions = new Versions();
+  readonly versions: Versions;
   readonly has = new Set<string>();
   number = 0;
   readonly run: Run;
 
   constructor(run: Run) {
     this.run = run;
+    this.versions = new Versions(run);
     this.has.add(`${run} 0`);
   }
 
