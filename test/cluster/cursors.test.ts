@@ -10,6 +10,8 @@ import { NatsProxy } from "./nats-proxy.ts";
 import { NatsServers, natsTest } from "./nats-server.ts";
 
 const timeoutMs = 120_000;
+// All of them together may take longer than a file of tests has by default.
+tap.setTimeout(400_000);
 /** With and without worker processes. */
 const each = ["0", "1"];
 
