@@ -37,6 +37,8 @@ import { type Verdict, judge, noted } from "./writers.ts";
 /** How often the log is looked at, in ms, and how soon after a trouble. */
 const lookMs = 2_000;
 const troubleMs = 500;
+/** For how long the log must seem to end before what is applied here until that is believed, in ms. NATS finds a new leader within about 10 s. */
+const beliefMs = 20_000;
 /** How often a reason whose figures change is told anew, in ms. */
 const tellMs = 5_000;
 /** How soon to look again while those who hear of entries are behind, in ms. */
@@ -76,6 +78,8 @@ export class ClusterLog implements Log {
   /** What was read cannot be written here at present. */
   #isFailing = false;
   #look: StreamLook | undefined;
+  /** Since when, look by look, the log has ended before what is applied here. */
+  #shortSince: number | undefined;
   #isLost = false;
   #toldAt = 0;
   #isClosed = false;
@@ -194,23 +198,46 @@ export class ClusterLog implements Log {
       this.#hold(unavailable("the cluster's log is not there (JetStream has no such stream)"));
       return false;
     }
-    const { seq, created, time } = this.#mark;
+    const { seq, created } = this.#mark;
     this.#look = look;
-    let trouble: string | undefined;
-    if (look.created !== created) trouble = `it was made anew at ${look.created}, this node's at ${created}`;
-    else if (look.lastSeq < seq) trouble = `it ends at ${look.lastSeq}, this node has applied ${seq}`;
-    else if (thoroughly && seq >= look.firstSeq && (await stream.timeOf(seq)) !== time)
-      trouble = `its message ${seq} is not the one that this node has applied`;
-    if (trouble !== undefined) {
-      this.#halt(mismatch(trouble));
-      return false;
-    }
+    if (look.created !== created)
+      return this.#differs(`it was made anew at ${look.created}, this node's at ${created}`);
+    if (look.lastSeq < seq) return this.#isShort(look.lastSeq);
+    this.#shortSince = undefined;
+    if (thoroughly && seq >= look.firstSeq && !(await this.#hasLast(stream))) return false;
     if (look.firstSeq <= seq + 1) return true;
     this.#hold(
       unavailable(`the log begins at ${look.firstSeq}, this node has applied ${seq}: it needs a snapshot`),
     );
     if (!this.#isLost) this.#options.onLost?.();
     this.#isLost = true;
+    return false;
+  }
+
+  /** Whether the message last applied is the one that the log has there. */
+  async #hasLast(stream: LogStream): Promise<boolean> {
+    const { seq, time } = this.#mark;
+    const storedAt = await stream.timeOf(seq);
+    if (storedAt === time) return true;
+    if (storedAt !== undefined)
+      return this.#differs(`its message ${seq} is not the one that this node has applied`);
+    this.#hold(unavailable(`the cluster's log has removed message ${seq} just now; it is looked at again`));
+    return false;
+  }
+
+  /** A server of NATS that leads the log no more, and does not know it yet, tells an older end for some seconds: an end is
+   *  believed when it stays. */
+  #isShort(lastSeq: number): false {
+    const how = `it ends at ${lastSeq}, this node has applied ${this.#mark.seq}`;
+    const now = Date.now();
+    this.#shortSince ??= now;
+    if (now - this.#shortSince >= beliefMs) return this.#differs(how);
+    this.#hold(unavailable(`the cluster's log seems cut off: ${how}; NATS may be choosing its leader`));
+    return false;
+  }
+
+  #differs(how: string): false {
+    this.#halt(mismatch(how));
     return false;
   }
 
@@ -351,6 +378,7 @@ export class ClusterLog implements Log {
   }
 
   #holdFor(error: unknown): void {
+    this.#shortSince = undefined;
     if (error instanceof BatchError) this.#halt(unavailable(error.message));
     else this.#hold(unavailable(`the cluster's log cannot be reached: ${(error as Error).message}`), error);
   }

@@ -34,6 +34,8 @@ const noMessage = 10_037;
 const noStream = 10_059;
 /** The client's code for a question without an answer. */
 const timeout: string = ErrorCode.Timeout;
+/** And for one that nobody listens for. */
+const noResponders: string = ErrorCode.NoResponders;
 
 export interface StreamOptions {
   /** How many NATS servers keep a copy. */
@@ -116,6 +118,8 @@ export class LogStream {
       if (codeOf(error) === noStream) return undefined;
       if (error instanceof NatsError && error.code === timeout)
         throw new Error(`NATS did not answer within ${answerMs} ms`, { cause: error });
+      if (error instanceof NatsError && error.code === noResponders)
+        throw new Error("no server of NATS leads it at present", { cause: error });
       throw error;
     }
   }
