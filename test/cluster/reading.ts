@@ -82,8 +82,10 @@ export class Reading {
   }
 }
 
+export type WhatWasRead = Pick<Reading, "title" | "start" | "events" | "faults">;
+
 /** What `reading` missed, or was given and should not have been, by what the same stream gives now from its start on. */
-export function faultsOfReading(reading: Reading, now: readonly StreamItem[]): string[] {
+export function faultsOfReading(reading: WhatWasRead, now: readonly StreamItem[]): string[] {
   const faults = [...reading.faults];
   const start = offsetOf(reading.start);
   const expected = now.filter(({ cursor }) => offsetOf(cursor) > start);
