@@ -28,11 +28,11 @@ const noPage = 0xffff_ffff_ffff_ffffn;
 /** Whether the folder `path` holds a store. @throws FolderError when its file is no LMDB file, or is cut short. */
 export async function checkStoreFile(path: string): Promise<boolean> {
   const name = join(path, storeFile);
-  const bytes = await stat(name).then(
-    (found) => found.size,
-    () => 0,
+  const isThere = await stat(name).then(
+    ({ size }) => size > 0,
+    () => false,
   );
-  if (bytes === 0) return false;
+  if (!isThere) return false;
   const file = await open(name);
   try {
     const first = await readMetaPage(file, 0);
@@ -44,6 +44,8 @@ export async function checkStoreFile(path: string): Promise<boolean> {
     }
     const second = await readMetaPage(file, pageSize);
     const newest = second !== undefined && second.transaction > first.transaction ? second : first;
+    // After the roots: a broker that is running adds pages, and then the roots that lie in them.
+    const { size: bytes } = await file.stat();
     const pages = BigInt(Math.floor(bytes / pageSize));
     if (second === undefined || newest.roots.some((root) => root !== noPage && root >= pages)) {
       throw new FolderError(

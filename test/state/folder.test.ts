@@ -9,6 +9,7 @@ import { pack, unpack } from "msgpackr";
 import tap from "tap";
 
 import { FolderError, State, inspectDataFolder } from "../../broker/state/index.ts";
+import { checkStoreFile } from "../../broker/state/store-file.ts";
 import { openStore, post } from "./store.ts";
 
 await tap.test("a folder in use is refused, naming the process; released, it opens again", async (t) => {
@@ -77,4 +78,18 @@ await tap.test("a folder that cannot be made is refused", async (t) => {
     name: "FolderError",
     message: /cannot be made/,
   });
+});
+
+await tap.test("a store that grows while it is looked at is not taken for one cut short", async (t) => {
+  const store = await openStore(t);
+  const done = new AbortController();
+  const writing = (async () => {
+    for (let number = 0; number < 400; number++)
+      await store.one(post("alice", { text: `${number} ${"x".repeat(4_000)}` }));
+    done.abort();
+  })();
+  let looks = 0;
+  for (; !done.signal.aborted; looks++) await checkStoreFile(store.folder);
+  await writing;
+  t.ok(looks > 100, `${looks} looks`);
 });
