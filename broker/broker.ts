@@ -10,10 +10,10 @@
 import { createAuthenticator } from "./front.ts";
 import { type Logger, createLogger } from "./logger.ts";
 import { type BrokerOptions, checkOptions, isOpenMode } from "./options.ts";
-import { Run } from "./run.ts";
+import { Life } from "./life.ts";
 import type { Authenticator } from "./sessions/index.ts";
 
-/** What a broker keeps from one run to the next. */
+/** What a broker keeps from one life to the next. */
 interface Parts {
   options: BrokerOptions;
   logger: Logger;
@@ -32,7 +32,7 @@ export class Broker {
   readonly #parts: Parts;
   readonly #stopped = new AbortController();
   readonly #end: End;
-  #run!: Run;
+  #life!: Life;
   #renewing: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -60,17 +60,17 @@ export class Broker {
 
   /** Where it listens: `http://127.0.0.1:5252`. WebSockets are at `/v1/ws`. */
   get url(): string {
-    return this.#run.url;
+    return this.#life.url;
   }
 
   /** Where operators may ask apart from all others, if that was chosen. */
   get operatorUrl(): string | undefined {
-    return this.#run.operatorUrl;
+    return this.#life.operatorUrl;
   }
 
   /** The identity of its history. */
   get epoch(): string {
-    return this.#run.core.state.positions.epoch;
+    return this.#life.core.state.positions.epoch;
   }
 
   /** Whether it runs in open mode: whoever connects says who they are. */
@@ -86,11 +86,11 @@ export class Broker {
 
   async #begin(ports: Pick<BrokerOptions, "port" | "operatorPort"> = this.options): Promise<void> {
     const { options, ...parts } = this.#parts;
-    this.#run = await Run.start(
+    this.#life = await Life.start(
       { ...options, port: ports.port, operatorPort: ports.operatorPort },
       { ...parts, onLost: () => this.#renew(), signal: this.#stopped.signal },
     );
-    const { core } = this.#run;
+    const { core } = this.#life;
     const { data, workers } = options;
     const head = core.state.applied();
     parts.logger.info(
@@ -115,8 +115,8 @@ export class Broker {
     logger.warn(
       "the cluster's log went on without this node for too long: it lets its sessions go, and begins from a snapshot",
     );
-    await this.#run.stop(options.drainMs);
-    const { url, operatorUrl } = this.#run;
+    await this.#life.stop(options.drainMs);
+    const { url, operatorUrl } = this.#life;
     await this.#begin({
       port: portOf(url),
       operatorPort: operatorUrl === undefined ? undefined : portOf(operatorUrl),
@@ -126,7 +126,7 @@ export class Broker {
   async #stop(drainMs: number): Promise<void> {
     this.#stopped.abort(new Error("the broker is stopping"));
     await this.#renewing;
-    await this.#run.stop(drainMs);
+    await this.#life.stop(drainMs);
     this.#parts.logger.info("stopped");
     this.#end.resolve();
   }

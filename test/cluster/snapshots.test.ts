@@ -10,6 +10,7 @@ import { clusterNames } from "../../broker/cluster/names.ts";
 import { Snapshots } from "../../broker/cluster/snapshots.ts";
 import { LogStream, type StreamLook } from "../../broker/cluster/stream.ts";
 import { createLogger } from "../../broker/logger.ts";
+import { inspectStore } from "../../broker/state/index.ts";
 import { connect } from "../../clients/node/index.ts";
 import { Cluster, type ClusterNode } from "./broker-process.ts";
 import { NatsServers, natsTest } from "./nats-server.ts";
@@ -65,7 +66,7 @@ await natsTest(
   "while posts come in, two snapshots are kept, and the log that they cover goes; a wiped node has all",
   { timeoutMs },
   async (t) => {
-    const world = await begin(t, "--snapshot-commands", "40");
+    const world = await begin(t, "--snapshot-commands", "40", "--retain-count", "50");
     const { cluster, nodes, snapshots } = world;
     while ((await world.stream.look())!.firstSeq === 1) await publish(nodes[0]!, 10);
     await until(async () => (await snapshots.list()).length === 2);
@@ -81,6 +82,7 @@ await natsTest(
     await wiped.untilReady();
     t.match(wiped.log, /a snapshot is loaded/);
     await cluster.checkAgreement(t);
+    t.ok((await inspectStore(wiped.folder))!.floor > 0, "the keeper trims for all");
   },
 );
 

@@ -1,4 +1,4 @@
-/* Run: one life of a broker, from its folder's lock to its release.
+/* Life: one life of a broker, from its folder's lock to its release.
  *
  *   start   folder lock → state → log → operators' port → fronts → port
  *   stop    no new connections → goodbyes over the drain time → log and cursors to disk → operators' port → folder released */
@@ -16,7 +16,7 @@ import { createOperatorServer } from "./transports/operators.ts";
 import { packageVersion } from "./version.ts";
 import { Workers } from "./workers/workers.ts";
 
-export interface RunParts {
+export interface LifeParts {
   logger: Logger;
   authenticator: Authenticator;
   /** It cannot go on by itself, and is to be stopped and followed by another (core.ts). */
@@ -25,7 +25,7 @@ export interface RunParts {
   signal: AbortSignal;
 }
 
-export class Run {
+export class Life {
   /** Where it listens. */
   readonly url: string;
   /** Where operators may ask apart from all others, if that was chosen. */
@@ -36,7 +36,7 @@ export class Run {
   #stopping: Promise<void> | undefined;
 
   /** @throws FolderError, OptionsError, the signal's reason, or the error of a port that cannot be listened on */
-  static async start(options: BrokerOptions, { authenticator, ...parts }: RunParts): Promise<Run> {
+  static async start(options: BrokerOptions, { authenticator, ...parts }: LifeParts): Promise<Life> {
     let service: Service | undefined;
     let operators: FastifyInstance | undefined;
     const core = await Core.open(options, { ...parts, audience: () => service! });
@@ -52,7 +52,7 @@ export class Run {
       throw error;
     }
     core.start(service);
-    return new Run(core, service, operators);
+    return new Life(core, service, operators);
   }
 
   private constructor(core: Core, service: Service, operators: FastifyInstance | undefined) {
