@@ -27,7 +27,7 @@ import { pause } from "./connection.ts";
 
 const chunkBytes = 131_072;
 /** Chunks sent and not yet stored. */
-const maxUnstored = 8;
+const maxUnstored = 32;
 /** How long NATS may take to store or send one, in ms. */
 const answerMs = 20_000;
 /** A server that keeps a copy may not have the newest chunks yet: how often to ask again, and how soon, in ms. */
