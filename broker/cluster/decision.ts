@@ -37,7 +37,8 @@ export type Decision =
   /** Nobody has begun the log, or whoever did was interrupted. One node at a time. */
   | { do: "found" }
   | { do: "wait"; for: string }
-  | { do: "refuse"; why: string };
+  /** `mayPass`: NATS tells this, too, for some seconds while it chooses a leader. */
+  | { do: "refuse"; why: string; mayPass?: true };
 
 export function decide(situation: Situation): Decision {
   const { holding } = situation;
@@ -79,7 +80,7 @@ function decideMember(
       `data folder ${data}: it is a node's of a cluster whose log (stream ${stream}) is not in NATS. ` +
       `If NATS lost it, restore it, or begin the cluster anew with what this folder has: ` +
       `whalesong cluster init --data ${data} --nats …`;
-    return { do: "refuse", why };
+    return { do: "refuse", why, mayPass: true };
   }
   if (log.created !== mark.created) {
     const why =
@@ -91,7 +92,7 @@ function decideMember(
     const why =
       `data folder ${data}: it has applied ${mark.seq} batches and the cluster's log (stream ${stream}) ends at ${log.lastSeq}: ` +
       `NATS lost the end of it, or was restored from an older copy. ${again}`;
-    return { do: "refuse", why };
+    return { do: "refuse", why, mayPass: true };
   }
   if (mark.seq > 0 && storedAt !== undefined && storedAt !== mark.time) {
     const why =

@@ -3,7 +3,7 @@
  *   look ── decide ──> found (under the lease) | load a snapshot ──> look again
  *            ├──────> enter: the folder can be opened
  *            ├──────> wait, and look again
- *            └──────> refuse
+ *            └──────> refuse: at once, or when it stays so
  *
  * NATS that is away is waited for. Several nodes that start at once on an empty NATS: one has the lease and founds, the
  * others find a snapshot. Each step leaves what the next look understands, so that one that ends in the midst, or another
@@ -29,6 +29,8 @@ import { LogStream, type StreamLook, type StreamOptions } from "./stream.ts";
 const lookMs = 500;
 /** How often to say what is waited for, in ms. */
 const sayMs = 10_000;
+/** For how long NATS must tell what may pass until that is believed, in ms. It finds a new leader within about 10 s. */
+const beliefMs = 20_000;
 /** How long a node that can do without waits for NATS, in ms. */
 const patienceMs = 5_000;
 
@@ -42,6 +44,8 @@ export interface JoinParts {
   logger: Logger;
   /** Ends the waiting. */
   signal: AbortSignal;
+  /** For how long NATS must tell what may pass until that is believed, in ms. @default 20,000 */
+  beliefMs?: number;
 }
 
 interface JoiningParts extends JoinParts {
@@ -83,6 +87,8 @@ class Joining {
   readonly #damaged = new Set<string>();
   #lease: Lease | undefined;
   #saidAt = -Infinity;
+  /** Since when, look by look, there is reason to refuse. */
+  #refusedSince: number | undefined;
 
   static async of(options: JoinOptions, parts: JoiningParts): Promise<Joining> {
     const names = clusterNames(options.cluster);
@@ -128,11 +134,14 @@ class Joining {
   }
 
   async #follow(decision: Decision, tenure: AbortSignal | undefined): Promise<boolean> {
+    if (decision.do !== "refuse") this.#refusedSince = undefined;
     switch (decision.do) {
       case "enter":
         return true;
       case "refuse":
-        throw new FolderError(decision.why);
+        if (decision.mayPass !== true || this.#isBelieved()) throw new FolderError(decision.why);
+        this.#say({ why: decision.why }, "NATS is looked at again before this is believed");
+        return false;
       case "wait":
         this.#say({}, decision.for);
         return false;
@@ -144,6 +153,12 @@ class Joining {
         if (tenure !== undefined) await this.#found(tenure);
         return false;
     }
+  }
+
+  #isBelieved(): boolean {
+    const now = performance.now();
+    this.#refusedSince ??= now;
+    return now - this.#refusedSince >= (this.#parts.beliefMs ?? beliefMs);
   }
 
   async #look(): Promise<Situation> {

@@ -45,6 +45,7 @@ export async function natsTest(
   body: (t: Test) => Promise<void>,
 ): Promise<void> {
   const missing = missingNats();
+  tap.setTimeout(timeoutMs + 10_000); // the file's, from now on: by default it is short
   await tap.test(name, { timeout: timeoutMs }, async (t) => {
     if (missing === undefined) await body(t);
     else if (process.env["CI"] === "true") t.fail(missing);

@@ -61,8 +61,12 @@ export class NodeFolder {
   }
 
   /** As a broker that starts does. */
-  async join({ connection }: ClusterWorld, { signal } = new AbortController()): Promise<void> {
-    await joinCluster(this.options, { connecting: Promise.resolve(connection), logger, signal });
+  async join(
+    { connection }: ClusterWorld,
+    { signal } = new AbortController(),
+    beliefMs = 600,
+  ): Promise<void> {
+    await joinCluster(this.options, { connecting: Promise.resolve(connection), logger, signal, beliefMs });
   }
 
   inspect(): Promise<StoreReport | undefined> {
