@@ -254,10 +254,13 @@ export class ClusterLog implements Log {
       cameBefore = came;
       void this.#watch(stream, stop, isSilent);
     }, lookMs);
-    const applier = new Applier(async (received) => {
-      await this.#apply(received, signal);
-      this.#takeCommandsAtHead();
-    }, onEnd);
+    const applier = new Applier(
+      async (received) => {
+        await this.#apply(received, signal);
+        this.#takeCommandsAtHead();
+      },
+      { isCatchingUp: () => this.#refusal !== undefined, onFailure: onEnd },
+    );
     try {
       this.#takeCommandsAtHead();
       for await (const message of stream.read(this.#mark.seq + 1, stop.signal)) {
