@@ -11,17 +11,23 @@ import { statSync } from "node:fs";
 import { type Aggregator, Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
 
 import type { ErrorCode } from "../protocol/index.ts";
+import type { Cluster } from "./cluster/cluster.ts";
 import type { ClusterLog } from "./cluster/log.ts";
 import type { Log } from "./log/log.ts";
 import type { Sessions } from "./sessions/index.ts";
 import type { State } from "./state/index.ts";
 import type { Streams } from "./streams/index.ts";
 
+interface ClusterSources {
+  readonly log: Pick<ClusterLog, "standing" | "isHalted" | "refusal">;
+  readonly node: Pick<Cluster, "keeper">;
+}
+
 export interface CoreSources {
   state: Pick<State, "size" | "meta">;
   log: Pick<Log, "pending" | "durable">;
   /** Of a node of a cluster. */
-  cluster?: { readonly log: Pick<ClusterLog, "standing" | "isHalted" | "refusal"> } | undefined;
+  cluster?: ClusterSources | undefined;
 }
 
 export interface FrontSources {
@@ -59,7 +65,7 @@ export function createMetrics(sources: Partial<CoreSources & FrontSources>): Met
   addProcess(registry);
   const { state, log, cluster, streams, sessions } = sources;
   if (state !== undefined && log !== undefined) addCore(registry, { state, log });
-  if (cluster !== undefined) addCluster(registry, cluster.log);
+  if (cluster !== undefined) addCluster(registry, cluster);
   if (streams !== undefined && sessions !== undefined) addFront(registry, { streams, sessions });
   const registers = [registry];
   const refusals = new Counter({
@@ -142,7 +148,7 @@ function addCore(registry: Registry, { state, log }: CoreSources): void {
   addStoreGauges(registry, state);
 }
 
-function addCluster(registry: Registry, log: Pick<ClusterLog, "standing" | "isHalted" | "refusal">): void {
+function addCluster(registry: Registry, { log, node }: ClusterSources): void {
   addGauges(registry, [
     [
       "whalesong_cluster_log_applied_sequence",
@@ -168,6 +174,21 @@ function addCluster(registry: Registry, log: Pick<ClusterLog, "standing" | "isHa
       "whalesong_cluster_halted",
       "1 when this node applies the log no more until someone does something: the log is another, or of a newer format.",
       () => (log.isHalted ? 1 : 0),
+    ],
+    [
+      "whalesong_cluster_keeper",
+      "1 on the node that makes the cluster's snapshots at present.",
+      () => (node.keeper?.isKeeper === true ? 1 : 0),
+    ],
+    [
+      "whalesong_cluster_snapshot_timestamp_seconds",
+      "When the newest snapshot was made, as the keeper knows, in seconds since the Unix epoch; 0 on other nodes.",
+      () => (node.keeper?.newest?.at ?? 0) / 1_000,
+    ],
+    [
+      "whalesong_cluster_snapshot_sequence",
+      "The sequence of the cluster's log up to which the newest snapshot holds it, as the keeper knows; 0 on other nodes.",
+      () => node.keeper?.newest?.seq ?? 0,
     ],
   ]);
 }

@@ -83,6 +83,11 @@ export class Cluster {
     });
   }
 
+  /** What this node does for all, if it does. */
+  get keeper(): Pick<Keeper, "isKeeper" | "newest"> | undefined {
+    return this.#keeper;
+  }
+
   async close(): Promise<void> {
     this.#ended.abort();
     await this.#beginning;

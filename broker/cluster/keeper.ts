@@ -49,6 +49,8 @@ export class Keeper {
   readonly #closing = new AbortController();
   /** Those there are, as this tenure knows. */
   #known: { of: AbortSignal; at: number; snapshots: Snapshot[] } | undefined;
+  /** The newest of them, also while the list is made anew. */
+  #newest: Snapshot | undefined;
   readonly #running: Promise<unknown>;
 
   /** Begins to look. */
@@ -64,6 +66,11 @@ export class Keeper {
   /** Whether this node is the cluster's keeper now. */
   get isKeeper(): boolean {
     return this.#parts.lease.isHeld;
+  }
+
+  /** The newest snapshot that there is, as the keeper knows; undefined on other nodes. */
+  get newest(): Snapshot | undefined {
+    return this.isKeeper ? this.#newest : undefined;
   }
 
   /** Ends what is under way, and gives the lease back. */
@@ -125,6 +132,7 @@ export class Keeper {
     if (known?.of === tenure && performance.now() - known.at < listMs) return known.snapshots;
     const snapshots = await this.#parts.snapshots.listOf(created);
     this.#known = { of: tenure, at: performance.now(), snapshots };
+    this.#newest = snapshots[0];
     return snapshots;
   }
 

@@ -127,7 +127,8 @@ export class User {
   }
 
   async get(machine: Machine, id: string): Promise<string> {
-    return (await this.#ask<{ text: string }>(machine, "GET", `posts/${id}`)).text;
+    const { post } = await this.#ask<{ post: { text: string } }>(machine, "GET", `posts/${id}`);
+    return post.text;
   }
 
   /** The texts of one's own. */
