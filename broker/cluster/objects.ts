@@ -33,6 +33,7 @@ const answerMs = 20_000;
 /** A server that keeps a copy may not have the newest chunks yet: how often to ask again, and how soon, in ms. */
 const maxAttempts = 20;
 const againMs = 250;
+const maxLists = 8;
 const noStream = 10_059;
 
 /** An object, as its JSON tells it. */
@@ -202,9 +203,19 @@ export class Objects {
     }
   }
 
+  /** A list comes from any server that keeps a copy, which may not have the newest yet; the one that leads knows what there is. */
   async #described(): Promise<ObjectInfo[]> {
     this.#store ??= await this.#js.views.os(this.#bucket);
-    return (await this.#store.list()) as unknown as ObjectInfo[];
+    const filter = { subjects_filter: `$O.${this.#bucket}.M.>` };
+    for (let attempt = 1; ; attempt++) {
+      const { state } = await this.#manager.streams.info(this.#stream, filter);
+      const listed = (await this.#store.list()) as unknown as ObjectInfo[];
+      const names = new Set(listed.map(({ name }) => this.#metaSubject(name)));
+      // What another program has deleted leaves a mark that is not listed.
+      const isAll = Object.keys(state.subjects ?? {}).every((subject) => names.has(subject));
+      if (isAll || attempt === maxLists) return listed;
+      await pause(againMs);
+    }
   }
 
   async #chunkCounts(): Promise<Record<string, number>> {

@@ -80,7 +80,7 @@ export class Witness {
   async #post(number: number): Promise<void> {
     for (;;) {
       try {
-        await this.#client.post(String(number), { key: `${this.#run}-${number}` });
+        await this.#client.post(`${this.#run} ${number}`, { key: `${this.#run}-${number}` });
         this.#posted = number;
         return;
       } catch {
@@ -93,7 +93,9 @@ export class Witness {
   async #readAll(home: ReturnType<Client["stream"]>): Promise<void> {
     for await (const event of home) {
       if (event.event !== "post") continue;
-      this.#read.push(Number(event.post.text));
+      const [run, number] = event.post.text.split(" ");
+      if (run !== this.#run) continue; // of one before: a node that lags a little is not at its end yet
+      this.#read.push(Number(number));
       this.#onRead?.();
     }
   }
