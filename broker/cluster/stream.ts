@@ -20,8 +20,9 @@ import {
 
 import type { ClusterNames } from "./names.ts";
 
-/** How long NATS may take to store a batch or to answer a question, in ms. */
-const answerMs = 4_000;
+/** How long NATS may take to store a batch, and to answer a question, in ms. When it falls silent, /readyz says so after the latter and one look. */
+const storeMs = 4_000;
+const answerMs = 3_000;
 /** Messages asked for ahead of their use. They hold 256 KiB at most, but for a few. */
 const messagesAhead = 128;
 /** How often NATS says that there is nothing new, in ms. Two such missed, and the reader ends. */
@@ -73,7 +74,7 @@ export class LogStream {
 
   static async of(connection: NatsConnection, names: ClusterNames): Promise<LogStream> {
     const manager = await connection.jetstreamManager({ timeout: answerMs, checkAPI: false });
-    const stream = new LogStream(names, connection.jetstream({ timeout: answerMs }), manager);
+    const stream = new LogStream(names, connection.jetstream({ timeout: storeMs }), manager);
     void stream.#follow(connection);
     return stream;
   }
@@ -143,7 +144,7 @@ export class LogStream {
   /** Stores a batch. Settles with its sequence once JetStream has it. */
   async publish(batch: Uint8Array): Promise<number> {
     const { seq } = await this.#js.publish(this.#names.log, batch, {
-      timeout: answerMs,
+      timeout: storeMs,
       expect: { streamName: this.#names.stream },
     });
     return seq;
