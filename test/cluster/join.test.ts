@@ -3,6 +3,7 @@
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import { pino } from "pino";
 import tap, { type Test } from "tap";
 
 import { beginCluster } from "../../broker/cluster/join.ts";
@@ -103,7 +104,7 @@ await natsTest(
     const joining = second.join(world).then(() => (isIn = true));
     const given = new AbortController();
     const third = await NodeFolder.for(t);
-    const givingUp = third.join(world, given);
+    const givingUp = third.join(world, { signal: given.signal });
     given.abort(new Error("enough"));
     await t.rejects(givingUp, { message: "enough" });
     t.notOk(isIn);
@@ -181,7 +182,14 @@ await natsTest(
     await move(4, mark.time + 1);
     await t.rejects(first.join(world), { name: "FolderError", message: /has applied 4 batches.*ends at 3/ });
     // NATS may tell an older end for a moment, and nothing lost.
-    const joining = first.join(world, new AbortController(), 60_000);
+    let joining: Promise<void> | undefined;
+    await new Promise<void>((resolve, reject) => {
+      const write = (line: string): void => {
+        if (line.includes("looked at again")) resolve();
+      };
+      joining = first.join(world, { beliefMs: 60_000, logger: pino({ level: "warn" }, { write }) });
+      joining.catch(reject);
+    });
     await move(3, mark.time);
     await joining;
     await move(3, mark.time + 1e9);

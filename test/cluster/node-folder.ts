@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { type NatsConnection, connect } from "nats";
 import type { Test } from "tap";
 
-import { type JoinOptions, joinCluster } from "../../broker/cluster/join.ts";
+import { type JoinOptions, type JoinParts, joinCluster } from "../../broker/cluster/join.ts";
 import { clusterNames } from "../../broker/cluster/names.ts";
 import { Snapshots } from "../../broker/cluster/snapshots.ts";
 import { LogStream } from "../../broker/cluster/stream.ts";
@@ -61,12 +61,10 @@ export class NodeFolder {
   }
 
   /** As a broker that starts does. */
-  async join(
-    { connection }: ClusterWorld,
-    { signal } = new AbortController(),
-    beliefMs = 600,
-  ): Promise<void> {
-    await joinCluster(this.options, { connecting: Promise.resolve(connection), logger, signal, beliefMs });
+  async join({ connection }: ClusterWorld, how: Partial<JoinParts> = {}): Promise<void> {
+    const { signal } = new AbortController();
+    const connecting = Promise.resolve(connection);
+    await joinCluster(this.options, { connecting, logger, signal, beliefMs: 600, ...how });
   }
 
   inspect(): Promise<StoreReport | undefined> {
