@@ -60,8 +60,9 @@ const mostByDefault = 4;
 /** No message for so long: some are missing. */
 const stallMs = 30_000;
 const drainPollMs = 5;
-/** Nothing comes any more for so long, and someone lacks something: it is missing. */
-const settleMs = 5_000;
+/** Nothing comes any more for so long, and someone lacks something: it is missing. Less will not do: the kernel asks a reader whose
+ *  buffer was full for some time whether there is room again at intervals that double. */
+const settleMs = 60_000;
 const settlePollMs = 100;
 type LoadProcess = Child<LoadHandlers>;
 

@@ -136,16 +136,14 @@ export class Sender {
 
   /** A batch of this writer was seen in the log and did not count. */
   passedOver({ generation, number }: Omit<Batch, "commands">, verdict: Verdict): void {
-    const [first] = this.#sent;
-    if (verdict === "gap") {
+    const passed = this.#sent.findIndex((sent) => sent.generation === generation && sent.number === number);
+    if (passed < 0 || verdict === "again") return;
+    if (verdict === "gap" || passed > 0) {
       // One before it was missing. That one may have come since, and then nothing but this brings back those after it.
-      const overtook = this.#sent.find((sent) => sent.generation === generation && sent.number === number);
-      if (overtook === undefined) return;
-      overtook.isStored = false;
+      this.#sent[passed]!.isStored = false;
       this.#sendAgainSoon();
       return;
     }
-    if (verdict !== "stranger" || first?.generation !== generation || first.number !== number) return;
     // This writer was silent for so long that it was forgotten. No copy of what it sent under these numbers ever counts.
     const kept = this.#sent.filter(({ waiting }) => waiting.length > 0);
     this.#sent = [];

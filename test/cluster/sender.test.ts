@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import tap from "tap";
 
-import { decodeBatch } from "../../broker/cluster/batch.ts";
+import { type Batch, decodeBatch } from "../../broker/cluster/batch.ts";
 import { Sender } from "../../broker/cluster/sender.ts";
 import { type Writers, judge, noted } from "../../broker/cluster/writers.ts";
 import type { Command, Outcome } from "../../broker/state/index.ts";
@@ -79,6 +79,7 @@ class Network {
   }
 }
 
+const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 const command = (name: string): Command => ({ op: "user", user: name });
 
 for (let run = 0; run < 8; run++) {
@@ -149,6 +150,30 @@ await tap.test("a writer that was forgotten goes on, and nothing counts twice", 
   );
 });
 
+await tap.test("one that overtakes the very first, which then comes after all, is sent again", async (t) => {
+  const published: Batch[] = [];
+  const sender = new Sender({
+    publish: (bytes) => {
+      published.push(decodeBatch(bytes));
+      return published.length === 1 ? new Promise(() => {}) : Promise.resolve(); // of the first nobody hears
+    },
+    answerMs: 60_000,
+  });
+  sender.open();
+  const first = sender.append(command("a"));
+  await turn();
+  const second = sender.append(command("b"));
+  await turn();
+  const [a, b] = published as [Batch, Batch];
+  sender.passedOver(b, judge({}, b));
+  sender.applied(a, [{ offset: 1, answer: 1 }]);
+  t.match(await first, { offset: 1 });
+  while (published.length < 3) await sleep(10);
+  t.same(published[2], b);
+  sender.applied(b, [{ offset: 2, answer: 2 }]);
+  t.match(await second, { offset: 2 });
+});
+
 await tap.test("what waits too long is refused with unavailable, sent or not", async (t) => {
   let now = 0;
   const sender = new Sender({
@@ -168,7 +193,7 @@ await tap.test("what waits too long is refused with unavailable, sent or not", a
   sender.open();
   const sent = sender.append(command("b"));
   sent.catch(() => {});
-  await new Promise((resolve) => setImmediate(resolve));
+  await turn();
   now = 2_000;
   sender.check();
   await t.rejects(sent, { code: "unavailable", message: /may have been stored/ });
