@@ -93,7 +93,7 @@ ${Buffer.from(user.getSeed()).toString()}
 await natsTest(tap, "by a token", { timeoutMs }, async (t) => {
   const nats = await NatsServers.for(t, { configuration: 'authorization { token: "s3cret" }' });
   await t.rejects(connect({ servers: nats.urls }), { code: "AUTHORIZATION_VIOLATION" });
-  await postThrough(t, { nats: nats.urls, natsToken: "s3cret", data: await folderOf(t) });
+  await postThrough(t, { nats: nats.urls.split(","), natsToken: "s3cret", data: await folderOf(t) });
 });
 
 await natsTest(tap, "by a file of credentials", { timeoutMs }, async (t) => {
@@ -103,7 +103,7 @@ await natsTest(tap, "by a file of credentials", { timeoutMs }, async (t) => {
   const folder = await folderOf(t);
   const natsCreds = join(folder, "node.creds");
   await writeFile(natsCreds, credentials);
-  await postThrough(t, { nats: nats.urls, natsCreds, data: join(folder, "data") });
+  await postThrough(t, { nats: nats.urls.split(","), natsCreds, data: join(folder, "data") });
 });
 
 await natsTest(tap, "a file that is not there is named at once", { timeoutMs }, async (t) => {
