@@ -21,7 +21,7 @@ import {
 import type { ClusterNames } from "./names.ts";
 
 /** How long NATS may take to store a batch, and to answer a question, in ms. When it falls silent, /readyz says so after the latter and one look. */
-const storeMs = 4_000;
+const storeMs = 2_000;
 const answerMs = 3_000;
 /** Messages asked for ahead of their use. They hold 256 KiB at most, but for a few. */
 const messagesAhead = 128;
