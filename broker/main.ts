@@ -12,7 +12,8 @@ import type { Broker } from "./broker.ts";
 import { registerCluster } from "./cluster/commands.ts";
 import { ClusterError } from "./cluster/error.ts";
 import { registerDoctor } from "./doctor.ts";
-import { OptionsError, addServeOptions, readServeOptions } from "./options.ts";
+import { addServeOptions, readServeOptions } from "./flags.ts";
+import { OptionsError } from "./options.ts";
 import { FolderError } from "./state/folder.ts";
 import { packageVersion } from "./version.ts";
 

@@ -4,7 +4,8 @@ import type { Command } from "commander";
 
 import type { NatsConnection } from "nats";
 
-import { type BrokerOptions, OptionsError, addOptions, readOptions } from "../options.ts";
+import { addOptions, readOptions } from "../flags.ts";
+import { type BrokerOptions, OptionsError } from "../options.ts";
 import { ClusterError } from "./error.ts";
 
 const natsNames = [

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { Command } from "commander";
 import tap from "tap";
 
-import { OptionsError, addServeOptions, checkOptions, readServeOptions } from "../../broker/options.ts";
+import { addServeOptions, readServeOptions } from "../../broker/flags.ts";
+import { OptionsError, checkOptions } from "../../broker/options.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "whalesong-"));
 tap.teardown(() => rm(folder, { recursive: true }));

@@ -12,7 +12,8 @@ import { Command } from "commander";
 import { type Test, test } from "tap";
 import { parse } from "yaml";
 
-import { type BrokerOptions, addServeOptions, defaults, readServeOptions } from "../../broker/options.ts";
+import { addServeOptions, readServeOptions } from "../../broker/flags.ts";
+import { type BrokerOptions, defaults } from "../../broker/options.ts";
 import { askProgram, findProgram } from "../../bench/targets/programs.ts";
 import { readEnvironment, readUnit } from "./machine.ts";
 import { missingNats } from "./nats-server.ts";

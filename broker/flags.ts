@@ -1,0 +1,255 @@
+/* Flags: how the options of a broker are said.
+ *
+ * Each option has a flag, a variable `WHALESONG_…` and a key in the config file, all from one row of `flags`. Flags beat
+ * variables beat the config file beat the defaults. */
+
+import type { Command } from "commander";
+import { InvalidArgumentError, Option } from "commander";
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+
+import { type BrokerOptions, OptionsError, checkOptions, defaults, logLevels } from "./options.ts";
+
+const durations: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const sizes: Record<string, number> = {
+  "": 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  t: 1e12,
+  ki: 2 ** 10,
+  mi: 2 ** 20,
+  gi: 2 ** 30,
+  ti: 2 ** 40,
+};
+
+/** `90s`, `12h`, `30d` as ms. */
+export function parseDuration(text: string): number {
+  const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim());
+  if (parts === null)
+    throw new InvalidArgumentError("a duration is a number and ms, s, m, h or d, like 90s or 30d.");
+  return Number(parts[1]) * durations[parts[2]!]!;
+}
+
+/** `500000`, `64MiB`, `10G` as bytes. */
+export function parseBytes(text: string): number {
+  const parts = /^(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?$/i.exec(text.trim());
+  const unit = parts === null ? undefined : sizes[parts[2]!.toLowerCase()];
+  if (parts === null || unit === undefined)
+    throw new InvalidArgumentError("a size is a number of bytes, or with a unit, like 64MiB or 10G.");
+  return Math.round(Number(parts[1]) * unit);
+}
+
+function parseCount(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
+  return Number(text);
+}
+
+function parseYesNo(text: string): boolean {
+  if (!/^(yes|no|true|false)$/.test(text)) throw new InvalidArgumentError("yes or no.");
+  return text === "yes" || text === "true";
+}
+
+function parsePort(text: string): number {
+  const port = parseCount(text);
+  if (port > 65_535) throw new InvalidArgumentError("a port is a number from 0 to 65535.");
+  return port;
+}
+
+const choicesOf: Partial<Record<keyof BrokerOptions, string[]>> = {
+  logLevel: [...logLevels],
+  sync: ["always", "periodic"],
+};
+
+/** The flags of `serve`. */
+const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (value: string) => unknown][] = [
+  ["host", "--host <address>", "address to listen on"],
+  ["port", "--port <number>", "port to listen on; 0 takes a free one", parsePort],
+  [
+    "operatorPort",
+    "--operator-port <number>",
+    "answer health checks and metrics on a port of its own, too",
+    parsePort,
+  ],
+  ["backlog", "--backlog <number>", "connections that may wait until they are accepted", parseCount],
+  ["data", "--data <folder>", "data folder"],
+  ["authSecret", "--auth-secret <secret>", "secret of HS256 tokens, 32 bytes at least"],
+  ["jwks", "--jwks <url or file>", "public keys of RS256, ES256 or EdDSA tokens"],
+  ["issuer", "--issuer <iss>", "the iss that tokens must have"],
+  ["audience", "--audience <aud>", "the aud that tokens must have"],
+  ["logLevel", "--log-level <level>", logLevels.join(", ")],
+  ["sync", "--sync <mode>", "answer when on disk (always), or when committed (periodic)"],
+  [
+    "workers",
+    "--workers <number>",
+    "processes that hold sessions; 0: none but this one (default: one for each core beyond the first)",
+    parseCount,
+  ],
+  ["node", "--node <name>", "this node's name (in a cluster by default HOST-PORT)"],
+  [
+    "retainAgeMs",
+    "--retain-age <duration>",
+    "remove entries older than this, like 30d (default: keep all)",
+    parseDuration,
+  ],
+  ["retainCount", "--retain-count <number>", "keep the newest so many entries (default: all)", parseCount],
+  [
+    "maxStoreBytes",
+    "--max-store-bytes <size>",
+    "refuse publishes past this size, like 50GiB (default: the disk)",
+    parseBytes,
+  ],
+  ["minFreeBytes", "--min-free-bytes <size>", "leave so much of the disk free", parseBytes],
+  ["userRate", "--user-rate <number>", "commands a second for one user", parseCount],
+  ["userBurst", "--user-burst <number>", "commands at once for one user", parseCount],
+  ["connectionRate", "--connection-rate <number>", "requests a second on one connection", parseCount],
+  ["connectionBurst", "--connection-burst <number>", "requests at once on one connection", parseCount],
+  ["helloTimeoutMs", "--hello-timeout <duration>", "time to say hello", parseDuration],
+  [
+    "noProgressMs",
+    "--no-progress <duration>",
+    "close a connection that takes nothing for so long",
+    parseDuration,
+  ],
+  ["pingMs", "--ping <duration>", "how often connections are pinged", parseDuration],
+  ["cursorMs", "--cursor-every <duration>", "how often quiet streams are told their cursor", parseDuration],
+  ["drainMs", "--drain <duration>", "spread goodbyes over so long when stopping", parseDuration],
+  [
+    "corsOrigins",
+    "--cors-origin <origins>",
+    "origins of pages that may connect, by commas; * is any",
+    (text) => text.split(","),
+  ],
+  [
+    "compress",
+    "--compress [yes or no]",
+    "compress what is sent to WebSocket clients that ask for it",
+    parseYesNo,
+  ],
+  [
+    "nats",
+    "--nats <urls>",
+    "NATS servers, by commas, like nats://10.0.0.1:4222; with them a broker is a node of a cluster",
+    (text) => text.split(","),
+  ],
+  ["natsCreds", "--nats-creds <file>", "credentials for NATS"],
+  ["natsToken", "--nats-token <token>", "token for NATS"],
+  ["natsTlsCa", "--nats-tls-ca <file>", "who signs the certificates of NATS, in PEM"],
+  ["natsTlsCert", "--nats-tls-cert <file>", "this node's certificate for NATS, in PEM"],
+  ["natsTlsKey", "--nats-tls-key <file>", "its key, in PEM"],
+  ["cluster", "--cluster <name>", "the cluster's name in NATS: what its subjects begin with"],
+  [
+    "clusterReplicas",
+    "--cluster-replicas <number>",
+    "NATS servers that keep the log, when it is made",
+    parseCount,
+  ],
+  [
+    "clusterRetainAgeMs",
+    "--cluster-retain-age <duration>",
+    "remove messages of the log older than this (default: what two snapshots cover)",
+    parseDuration,
+  ],
+  ["clusterRetainBytes", "--cluster-retain-bytes <size>", "keep so much of the log at most", parseBytes],
+  ["snapshotEveryMs", "--snapshot-every <duration>", "upload a snapshot so often", parseDuration],
+  ["snapshotCommands", "--snapshot-commands <number>", "and after so many commands", parseCount],
+];
+
+/** Adds the flags of `serve`, each with its variable `WHALESONG_…`, and `--config`. */
+export function addServeOptions(command: Command): Command {
+  addOptions(
+    command,
+    flags.map(([name]) => name),
+  );
+  return command.addOption(
+    new Option(
+      "--config <file>",
+      'JSON file with the flags\' names as keys, e.g. {"port": 5252, "retain-age": "30d"}',
+    ).env("WHALESONG_CONFIG"),
+  );
+}
+
+/** Adds some of them, with their variables. */
+export function addOptions(command: Command, names: readonly (keyof BrokerOptions)[]): Command {
+  for (const [name, flag, text, parse] of flags) {
+    if (!names.includes(name)) continue;
+    const option = new Option(flag, text).env(variableOf(flag));
+    option.attributeName = () => name;
+    if (parse !== undefined) option.argParser(parse);
+    if (option.optional) option.preset("yes");
+    const choices = choicesOf[name];
+    if (choices !== undefined) option.choices(choices);
+    const preset = name === "workers" ? undefined : defaults[name];
+    if (preset !== undefined && !Array.isArray(preset)) option.default(preset, describe(name, preset));
+    command.addOption(option);
+  }
+  return command;
+}
+
+/** The options of a parsed `serve`: flags, variables, the config file, defaults. @throws OptionsError */
+export function readServeOptions(command: Command): BrokerOptions {
+  const config = command.getOptionValue("config") as string | undefined;
+  const workers = availableParallelism() - 1;
+  return checkOptions({ workers, ...(config === undefined ? {} : readConfig(config)), ...chosen(command) });
+}
+
+/** The options of a parsed command that has some of them; the others are as by default. @throws OptionsError */
+export function readOptions(command: Command): BrokerOptions {
+  return checkOptions(chosen(command));
+}
+
+/** What was said by flags and variables. */
+function chosen(command: Command): Partial<BrokerOptions> {
+  const said: Partial<BrokerOptions> = {};
+  for (const [name] of flags) {
+    const source = command.getOptionValueSource(name);
+    if (source === undefined || source === "default") continue;
+    Object.assign(said, { [name]: command.getOptionValue(name) as unknown });
+  }
+  return said;
+}
+
+function readConfig(file: string): Partial<BrokerOptions> {
+  let values: Record<string, unknown>;
+  try {
+    values = JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
+  } catch (cause) {
+    throw new OptionsError(`config ${file}: cannot be read as JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (typeof values !== "object" || values === null || Array.isArray(values)) {
+    throw new OptionsError(`config ${file}: a JSON map is needed, like {"port": 5252}`);
+  }
+  const options: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(values)) {
+    const known = flags.find(([, flag]) => longName(flag) === key);
+    if (known === undefined)
+      throw new OptionsError(`config ${file}: there is no option ${JSON.stringify(key)}`);
+    const [name, , , parse] = known;
+    const text = Array.isArray(value) ? value.join(",") : String(value);
+    try {
+      options[name] = parse === undefined ? text : parse(text);
+    } catch (cause) {
+      throw new OptionsError(`config ${file}: ${key}: ${(cause as Error).message}`, { cause });
+    }
+    const choices = choicesOf[name];
+    if (choices !== undefined && !choices.includes(text)) {
+      throw new OptionsError(
+        `config ${file}: ${key}: one of ${choices.join(", ")}; got ${JSON.stringify(text)}`,
+      );
+    }
+  }
+  return options;
+}
+
+function longName(flag: string): string {
+  return flag.split(" ")[0]!.slice(2);
+}
+
+function variableOf(flag: string): string {
+  return `WHALESONG_${longName(flag).toUpperCase().replaceAll("-", "_")}`;
+}
+
+function describe(name: keyof BrokerOptions, value: unknown): string {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  return name.endsWith("Ms") ? `${Number(value) / 1000}s` : String(value);
+}
