@@ -33,6 +33,8 @@ export const limits = {
   subscriptions: 64,
   /** Durable cursors of one user, of all devices and streams; past it the one furthest behind is forgotten. */
   cursors: 512,
+  /** Users that one user follows. */
+  follows: 200_000,
   /** Requests of one session that wait for their answer; more are left unread in the socket. */
   inFlight: 1_024,
   /** Frames that could not be decoded before the connection is closed. */

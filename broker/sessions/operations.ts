@@ -156,7 +156,8 @@ export class Operations {
     { op, as, user }: RequestOf<"follow" | "unfollow">,
     principal: Principal,
   ): Promise<ResultOf<"follow">> {
-    const command: Command = { op, user: this.#writer(principal, as), target: checkHandle(user) };
+    const acting = { user: this.#writer(principal, as), target: checkHandle(user) };
+    const command: Command = op === "follow" ? { op, ...acting, most: limits.follows } : { op, ...acting };
     const { error } = await this.#parts.intake.append(command, principal);
     if (error !== undefined) throw error;
     return { state: op === "follow" ? "following" : "none" };

@@ -218,11 +218,23 @@ function applyFollow(state: State, offset: Offset, command: Of<"follow" | "unfol
   const followee = state.users.find(command.target);
   const follows = follower !== undefined && followee !== undefined && state.follows.has(follower, followee);
   if (follows === (command.op === "follow")) return { offset, answer: offset };
+  if (command.op === "follow" && command.most !== undefined && follower !== undefined)
+    refuseTooMany(state.follows.count(follower), command.most);
   const author = follower ?? state.user(command.user);
   const target = followee ?? state.user(command.target);
   if (command.op === "follow") state.follows.add(author, target, offset);
   else state.follows.remove(author, target);
   return happened(state, { kind: command.op, offset, at: command.at, author, target });
+}
+
+/** @throws `conflict` */
+function refuseTooMany(count: number, most: number): void {
+  if (count < most) return;
+  throw new WhalesongError(
+    "conflict",
+    `user: you follow ${count} users; the limit is ${most} (limits.follows): unfollow somebody first`,
+    { field: "user" },
+  );
 }
 
 function applyTrim(state: State, offset: Offset, command: Of<"trim">): Outcome {

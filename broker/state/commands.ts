@@ -20,7 +20,13 @@ export type Command =
     }
   | { op: "repost"; user: string; post: string }
   | { op: "delete"; user: string; post: string }
-  | { op: "follow"; user: string; target: string }
+  | {
+      op: "follow";
+      user: string;
+      target: string;
+      /** Refused when `user` follows so many already. Commands from before there was a limit have none. */
+      most?: number;
+    }
   | { op: "unfollow"; user: string; target: string }
   | {
       op: "trim";

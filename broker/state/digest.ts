@@ -40,8 +40,8 @@ export async function digestStore(path: string): Promise<StoreDigest | undefined
   }
 }
 
-/** Tables that a node has to itself, or that are told apart. */
-const ownTables: ReadonlySet<string> = new Set(["meta", "cursors"]);
+/** Tables that a node has to itself, that are told apart, or that are counted from others once they are needed. */
+const ownTables: ReadonlySet<string> = new Set(["meta", "cursors", "followCounts"]);
 
 /** In one synchronous stretch, so that all is read from one snapshot. */
 function digestOf(tables: Tables): StoreDigest | undefined {

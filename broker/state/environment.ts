@@ -27,6 +27,7 @@ const tableNames = [
   "topics", // topics.ts
   "follows", // follows.ts
   "followers", // follows.ts
+  "followCounts", // follows.ts
   "reposts", // reposts.ts
   "publishKeys", // publish-keys.ts
   "publishKeysByChunk", // publish-keys.ts

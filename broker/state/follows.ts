@@ -1,7 +1,11 @@
 /* Follows: the durable, one-way relation, from both ends.
  *
- *   follows    follower u32 | target u32    -> since u48, the offset of the follow
- *   followers  target u32   | follower u32  -> empty                                          */
+ *   follows       follower u32 | target u32    -> since u48, the offset of the follow
+ *   followers     target u32   | follower u32  -> empty
+ *   followCounts  follower u32                 -> how many they follow, u32
+ *
+ * A count follows from the table of follows. Where it is absent, of a store from before there were counts, or of one who follows
+ * nobody, it is counted. */
 
 import { type Offset, type UserNo, afterPrefix, empty, readU48, u32Key, u48Key } from "./bytes.ts";
 import type { Tables } from "./environment.ts";
@@ -29,21 +33,32 @@ export class Follows {
     return this.#tables.follows.get(pair(follower, target)) !== undefined;
   }
 
-  /** Within a transaction. */
+  /** How many `follower` follows. */
+  count(follower: UserNo): number {
+    const bytes = this.#tables.followCounts.get(u32Key(follower));
+    if (bytes !== undefined) return bytes.readUInt32BE(0);
+    return this.#tables.follows.getKeysCount(rangeAfter(follower, 0));
+  }
+
+  /** Within a transaction, of those who are not followed. */
   add(follower: UserNo, target: UserNo, since: Offset): void {
+    this.#tables.followCounts.putSync(u32Key(follower), u32Key(this.count(follower) + 1));
     this.#tables.follows.putSync(pair(follower, target), u48Key(since));
     this.#tables.followers.putSync(pair(target, follower), empty);
   }
 
-  /** Within a transaction. */
+  /** Within a transaction, of those who are followed. */
   remove(follower: UserNo, target: UserNo): void {
+    const left = this.count(follower) - 1;
+    if (left > 0) this.#tables.followCounts.putSync(u32Key(follower), u32Key(left));
+    else this.#tables.followCounts.removeSync(u32Key(follower));
     this.#tables.follows.removeSync(pair(follower, target));
     this.#tables.followers.removeSync(pair(target, follower));
   }
 
   /** Whom `follower` follows: those with a number over `after`, `most` at most. */
   list(follower: UserNo, after: UserNo = 0, most: number = Number.MAX_SAFE_INTEGER): FollowList {
-    const range = { start: pair(follower, after + 1), end: afterPrefix(u32Key(follower)), limit: most };
+    const range = { ...rangeAfter(follower, after), limit: most };
     const targets: UserNo[] = [];
     const since: Offset[] = [];
     for (const { key, value } of this.#tables.follows.getRange(range)) {
@@ -65,10 +80,15 @@ export class Follows {
 
   #page(table: Tables["follows"], first: UserNo, after: UserNo, most: number): UserNo[] {
     const users: UserNo[] = [];
-    const range = { start: pair(first, after + 1), end: afterPrefix(u32Key(first)), limit: most };
+    const range = { ...rangeAfter(first, after), limit: most };
     for (const key of table.getKeys(range)) users.push(secondOf(key));
     return users;
   }
+}
+
+/** The pairs of `first` with numbers over `after`. */
+function rangeAfter(first: UserNo, after: UserNo): { start: Buffer; end: Buffer } {
+  return { start: pair(first, after + 1), end: afterPrefix(u32Key(first)) };
 }
 
 function pair(first: UserNo, second: UserNo): Buffer {

@@ -85,6 +85,8 @@ export function faultsOf(state: State): string[] {
   for (const user of users) {
     const { targets, since } = state.follows.list(user);
     follows += targets.length;
+    if (state.follows.count(user) !== targets.length)
+      faults.push(`${user} follows ${targets.length}, ${state.follows.count(user)} are counted`);
     targets.forEach((target, i) => {
       if (!state.follows.followers(target, 0, all).includes(user))
         faults.push(`${target} does not know ${user}`);
