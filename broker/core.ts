@@ -11,6 +11,7 @@ import { Retention } from "./log/retention.ts";
 import type { Logger } from "./logger.ts";
 import type { BrokerOptions } from "./options.ts";
 import { Periodic } from "./periodic.ts";
+import { Readiness, appendReason, cursorReason } from "./readiness.ts";
 import { type Service, urlOf } from "./service.ts";
 import { CursorKeeper, type Cursors, LocalIntake, Rates } from "./sessions/index.ts";
 import { type Entry, FolderError, type Offset, State, inspectStore } from "./state/index.ts";
@@ -37,9 +38,11 @@ export interface CoreParts {
   signal?: AbortSignal | undefined;
 }
 
-/** Called every second or so: a log looks after what waits. */
 interface Probed {
+  /** Looks after what waits, and whether anything would be confirmed. Called every second or so. */
   probe(): Promise<void>;
+  /** How long that has waited to be durable which waits longest, in ms; 0 when nothing does. */
+  readonly waitedMs: number;
 }
 
 export class Core {
@@ -50,13 +53,14 @@ export class Core {
   /** As a node of a cluster: its log and cursors again, and all else of it. */
   readonly cluster:
     { readonly log: ClusterLog; readonly cursors: SharedCursors; readonly node: Cluster } | undefined;
-  readonly cursors: Cursors & { close(): Promise<void> };
+  readonly cursors: Cursors & { readonly unwrittenMs: number; close(): Promise<void> };
   readonly rates: Rates;
   readonly intake: LocalIntake;
   readonly #fullness: Fullness;
   readonly #retention: Retention;
   readonly #periodic: Periodic;
-  #readiness: string | undefined = "the broker is starting";
+  readonly #readiness = new Readiness();
+  #life: string | undefined = "the broker is starting";
 
   /** As a node of a cluster that it has not entered yet, it waits for NATS. @throws FolderError, OptionsError */
   static async open(options: BrokerOptions, parts: CoreParts): Promise<Core> {
@@ -120,6 +124,10 @@ export class Core {
         return Math.min(log.durable, audience().heard);
       },
     };
+    this.#readiness.set("life", () => this.#life);
+    this.#readiness.set("log", () => this.log.refusal);
+    this.#readiness.set("append", () => appendReason(this.log.waitedMs));
+    this.#readiness.set("cursors", () => cursorReason(this.cursors.unwrittenMs));
     const policy = { ageMs: options.retainAgeMs, count: options.retainCount };
     this.#retention = new Retention(state, trimmable, policy, Date.now);
   }
@@ -131,7 +139,7 @@ export class Core {
 
   /** Begins to serve. */
   start(service: Pick<Service, "address" | "countSessions">): void {
-    this.#readiness = undefined;
+    this.#life = undefined;
     this.cluster?.node.start({
       state: this.state,
       log: this.cluster.log,
@@ -148,12 +156,12 @@ export class Core {
 
   /** Why the broker does not serve at present; undefined when it does. */
   get readiness(): string | undefined {
-    return this.#readiness ?? this.log.refusal;
+    return this.#readiness.reason;
   }
 
   /** Says that it stops, and trims no more. What is asked meanwhile is still done. */
   stop(): void {
-    this.#readiness = "the broker is stopping";
+    this.#life = "the broker is stopping";
     this.#periodic.stop();
     this.#retention.stop();
   }

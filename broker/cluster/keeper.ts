@@ -19,6 +19,8 @@ import type { LogStream, StreamLook } from "./stream.ts";
 const lookMs = 1_000;
 /** How often to look which snapshots there are, in ms: others than the keeper do not change them. */
 const listMs = 60_000;
+/** The log's messages past which a snapshot is due though none of them changed anything: nodes ask whether the log is alive. */
+const mostIdleMessages = 100_000;
 /** How long a node that could not make a snapshot leaves the lease to others, in ms. */
 const restMs = 60_000;
 
@@ -191,5 +193,7 @@ export function due({ log, newest, seq, offset, now, everyMs, commands }: Due): 
   if (since >= commands) return `${since} commands came since the newest`;
   if (since > 0 && now - newest.at >= everyMs)
     return `the newest is ${Math.round((now - newest.at) / 1_000)} s old`;
+  const messages = seq - newest.seq;
+  if (since === 0 && messages >= mostIdleMessages) return `${messages} messages came since the newest`;
   return undefined;
 }

@@ -43,6 +43,10 @@ const beliefMs = 20_000;
 const tellMs = 5_000;
 /** How soon to look again while those who hear of entries are behind, in ms. */
 const behindMs = 1;
+/** A log that has been silent for so long is asked to confirm a batch of no commands, in ms; up to as long again by chance, so that
+ *  one node's question serves all. Each node asks for itself when it has sent nothing for the second time. */
+const silentMs = 2_500;
+const unsentMs = 30_000;
 
 export interface ClusterLogOptions {
   listener: EntryListener;
@@ -81,7 +85,10 @@ export class ClusterLog implements Log {
   /** Since when, look by look, the log has ended before what is applied here. */
   #shortSince: number | undefined;
   #isLost = false;
-  #toldAt = 0;
+  #toldAt = -Infinity;
+  /** When a message of the log was last applied, as performance.now(), and after how long a silence to ask. */
+  #heardAt = performance.now();
+  #askAfterMs = silentMs;
   #isClosed = false;
   #running: Promise<void> | undefined;
 
@@ -147,9 +154,19 @@ export class ClusterLog implements Log {
     return this.#reach.to(offset);
   }
 
-  /** Refuses what waits for too long. Called every second or so. */
+  get waitedMs(): number {
+    return this.#sender.waitedMs;
+  }
+
+  /** Refuses what waits for too long, and finds out whether the log confirms what is sent when nothing is. Called every second or so. */
   async probe(): Promise<void> {
     this.#sender.check();
+    if (this.#refusal !== undefined || this.#isClosed) return;
+    const isSilent = performance.now() - this.#heardAt >= this.#askAfterMs;
+    const isDue = this.#sender.idleMs >= (isSilent ? silentMs : unsentMs);
+    if (!isDue) return;
+    this.#askAfterMs = silentMs * (1 + Math.random());
+    this.#sender.probe();
   }
 
   async close(): Promise<void> {
@@ -229,7 +246,7 @@ export class ClusterLog implements Log {
    *  believed when it stays. */
   #isShort(lastSeq: number): false {
     const how = `it ends at ${lastSeq}, this node has applied ${this.#mark.seq}`;
-    const now = Date.now();
+    const now = performance.now();
     this.#shortSince ??= now;
     if (now - this.#shortSince >= beliefMs) return this.#differs(how);
     this.#hold(unavailable(`the cluster's log seems cut off: ${how}; NATS may be choosing its leader`));
@@ -329,6 +346,7 @@ export class ClusterLog implements Log {
 
   #settle(judged: [Batch, Verdict][], outcomes: Outcome[]): void {
     this.#durable = outcomes.at(-1)?.offset ?? this.#durable;
+    this.#heardAt = performance.now();
     const due = this.#waiters.filter((waiter) => waiter.offset <= this.#durable);
     if (due.length > 0) this.#waiters = this.#waiters.filter((waiter) => waiter.offset > this.#durable);
     for (const waiter of due) waiter.callback();
@@ -390,8 +408,8 @@ export class ClusterLog implements Log {
   #tell(level: "warn" | "error", refusal: WhalesongError, cause?: unknown): void {
     const reason = refusal.message;
     const isNews = this.#refusal === undefined || topicOf(this.#refusal.message) !== topicOf(reason);
-    if (!isNews && (reason === this.#refusal?.message || Date.now() - this.#toldAt < tellMs)) return;
-    this.#toldAt = Date.now();
+    if (!isNews && (reason === this.#refusal?.message || performance.now() - this.#toldAt < tellMs)) return;
+    this.#toldAt = performance.now();
     this.#options.logger[level](
       cause === undefined ? { reason } : { reason, err: cause },
       "commands are not taken",

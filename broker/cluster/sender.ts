@@ -60,7 +60,7 @@ export interface SenderOptions {
   publish: (batch: Uint8Array) => Promise<void>;
   /** How long a caller waits for its answer, in ms. @default 10,000 */
   answerMs?: number;
-  /** ms since the Unix epoch. @default Date.now */
+  /** Time for waiting: ms since whenever, that only grows. @default performance.now */
   now?: () => number;
 }
 
@@ -83,11 +83,15 @@ export class Sender {
   /** Counts the times that batches were sent again: a failure of an earlier time is not news. */
   #volley = 0;
   #idle: (() => void)[] = [];
+  /** When the log last confirmed something, and since when what was given up after that had waited. */
+  #confirmedAt: number;
+  #givenUpSince: number | undefined;
 
   constructor(options: SenderOptions) {
     this.#options = options;
     this.#answerMs = options.answerMs ?? 10_000;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? ((): number => performance.now());
+    this.#confirmedAt = this.#now();
   }
 
   /** Commands that are not answered yet. */
@@ -110,6 +114,23 @@ export class Sender {
     });
   }
 
+  /** How long that has waited for the log which waits longest, in ms; 0 when nothing does. Giving it up ends its caller's waiting and
+   *  not this: that the log confirms something does. */
+  get waitedMs(): number {
+    const oldest = this.#givenUpSince ?? this.#sent[0]?.since ?? this.#queue[this.#taken]?.since;
+    return oldest === undefined ? 0 : this.#now() - oldest;
+  }
+
+  /** For how long nothing was confirmed and nothing waits, in ms; 0 while something waits. */
+  get idleMs(): number {
+    return this.#sent.length > 0 || this.#taken < this.#queue.length ? 0 : this.#now() - this.#confirmedAt;
+  }
+
+  /** Sends a batch of no commands, to find out whether the log would confirm one. It takes no offset. */
+  probe(): void {
+    if (this.#isOpen && this.idleMs > 0) this.#send([]);
+  }
+
   /** The log can be reached: sends what waits, and again what may not have been stored. */
   open(): void {
     if (this.#isOpen) return;
@@ -129,6 +150,8 @@ export class Sender {
     const [first] = this.#sent;
     if (first?.generation !== generation || first.number !== number) return; // given up before
     this.#sent.shift();
+    this.#confirmedAt = this.#now();
+    this.#givenUpSince = undefined;
     for (let i = 0; i < first.waiting.length; i++) first.waiting[i]!.resolve(outcomes[i]!);
     this.#schedule();
     this.#noteIdle();
@@ -160,6 +183,7 @@ export class Sender {
     this.#pendingBytes = 0;
     for (const waiting of queue) waiting.reject(error);
     this.#giveUpFrom(0, error);
+    this.#givenUpSince = undefined; // whoever refuses says why
     this.#noteIdle();
   }
 
@@ -212,6 +236,7 @@ export class Sender {
   #giveUpFrom(first: number, error: unknown): void {
     const given = this.#sent.splice(first);
     for (const { waiting } of given) for (const { reject } of waiting) reject(error);
+    this.#givenUpSince ??= given[0]?.since;
     if (given.length > 0) this.#beginGeneration();
     this.#schedule();
   }
@@ -251,10 +276,10 @@ export class Sender {
   }
 
   #send(waiting: Waiting[]): void {
-    const at = this.#now();
+    const at = Date.now();
     const commands = waiting.map(({ command }): Stamped => Object.assign(command, { at }));
     const batch = { writer: this.writer, generation: this.#generation, number: ++this.#number, commands };
-    const since = waiting[0]!.since;
+    const since = waiting[0]?.since ?? this.#now();
     const { generation, number } = batch;
     const sent: Sent = { generation, number, bytes: encodeBatch(batch), waiting, since, isStored: false };
     this.#sent.push(sent);

@@ -62,6 +62,11 @@ export class SharedCursors implements Cursors {
     this.#keeper.seek(key, offset);
   }
 
+  /** For how long cursors have waited to be written, in ms; 0 when none waits. */
+  get unwrittenMs(): number {
+    return this.#keeper.unwrittenMs;
+  }
+
   flush(): Promise<void> {
     return this.#keeper.flush();
   }

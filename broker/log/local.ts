@@ -36,10 +36,14 @@ const maxPendingBytes = 268_435_456;
 const behindMs = 1;
 /** Batches committed and not yet flushed. */
 const maxFlushing = 4;
+/** After how long without a command the store is written all the same, in ms, to find out whether it still can be. */
+const idleMs = 5_000;
 
 interface Waiting {
   command: Command;
   bytes: number;
+  /** When it was appended, as performance.now(). */
+  since: number;
   resolve: (outcome: Outcome) => void;
   reject: (error: unknown) => void;
 }
@@ -68,6 +72,9 @@ export class LocalLog implements Log {
   #pendingBytes = 0;
   #committing = false;
   #flushing = 0;
+  /** Since when the batches under way have waited, as performance.now(), the oldest first. */
+  readonly #underWay = new Set<{ since: number }>();
+  #confirmedAt = performance.now();
   #durable: Offset;
   #waiters: { offset: Offset; callback: () => void }[] = [];
   #failure: string | undefined;
@@ -86,6 +93,12 @@ export class LocalLog implements Log {
 
   get pending(): number {
     return this.#queue.length - this.#taken;
+  }
+
+  get waitedMs(): number {
+    for (const { since } of this.#underWay) return performance.now() - since;
+    const next = this.#queue[this.#taken];
+    return next === undefined ? 0 : performance.now() - next.since;
   }
 
   get refusal(): string | undefined {
@@ -114,7 +127,7 @@ export class LocalLog implements Log {
     return new Promise((resolve, reject) => {
       const bytes = weightOf(command);
       this.#pendingBytes += bytes;
-      this.#queue.push({ command, bytes, resolve, reject });
+      this.#queue.push({ command, bytes, since: performance.now(), resolve, reject });
       this.#startBatchIfFree();
     });
   }
@@ -130,11 +143,13 @@ export class LocalLog implements Log {
   /** Nobody else writes this log. */
   reach(_offset: Offset): undefined {}
 
-  /** After a failure to commit: tries whether the store can be written again, by a command that changes nothing. A broker
-   *  that is not ready may be sent none that would find out. Called every second or so. */
+  /** Finds out whether the store can be written when nobody asks for anything: after a failure to commit, since a broker that is
+   *  not ready may be sent nothing, and while it is idle. By a transaction that changes nothing. Called every second or so. */
   async probe(): Promise<void> {
-    if (this.#failure === undefined || this.#closed) return;
-    await this.append(probe()).catch(() => {}); // `onFailure` has heard of it
+    if (this.#closed || !this.#isIdle()) return;
+    if (this.#failure === undefined && performance.now() - this.#confirmedAt < idleMs) return;
+    this.#committing = true;
+    await this.#runBatch();
   }
 
   async close(): Promise<void> {
@@ -162,12 +177,15 @@ export class LocalLog implements Log {
 
   async #runBatch(): Promise<void> {
     const batch = this.#take();
+    const underWay = { since: batch[0]?.since ?? performance.now() };
+    this.#underWay.add(underWay);
     this.#flushing++;
     const failed = await this.#apply(batch, () => this.#next());
     if (failed !== undefined) {
       await this.#applyApart(batch, failed.error); // in the batch's turn: what was sent after it waits
       this.#next();
     }
+    this.#underWay.delete(underWay);
     this.#flushed();
   }
 
@@ -188,19 +206,20 @@ export class LocalLog implements Log {
     // nor undone, and only a restart can tell what became of it.
     if (this.#options.isDurable ?? true) await flushed;
     this.#failure = undefined;
+    this.#confirmedAt = performance.now();
     this.#settle(batch, results);
     return undefined;
   }
 
   /** After a batch failed. Where the store takes a command that changes nothing, a command of the batch is what it fails by. */
   async #applyApart(batch: Waiting[], error: unknown): Promise<void> {
-    if (isForWantOfRoom(error) || (await this.#apply([nothing()])) !== undefined) {
+    if (isForWantOfRoom(error) || (await this.#apply([])) !== undefined) {
       this.#fail(batch, error);
       return;
     }
-    if (batch.length === 1) {
+    if (batch.length < 2) {
       this.#options.onFailure?.(error);
-      batch[0]!.reject(faultOf(error));
+      batch[0]?.reject(faultOf(error));
       return;
     }
     const middle = batch.length >> 1;
@@ -268,16 +287,6 @@ export class LocalLog implements Log {
     this.#waiters = this.#waiters.filter((waiter) => waiter.offset > this.#durable);
     for (const waiter of due) waiter.callback();
   }
-}
-
-/** A command that changes nothing. */
-function probe(): Command {
-  return { op: "trim", floor: 0, most: 0 };
-}
-
-/** A probe that nobody waits for. */
-function nothing(): Waiting {
-  return { command: probe(), bytes: 0, resolve: () => {}, reject: () => {} };
 }
 
 function faultOf(cause: unknown): WhalesongError {

@@ -53,12 +53,19 @@ export class CursorKeeper implements Cursors {
   #writing = new Map<CursorKey, Gathered>();
   /** Written lately. Nobody else writes cursors, so these are the truth whatever snapshot a read of the tables would see. */
   readonly #kept = new RecentMap<CursorKey, Cursor>(keptCursors / 2);
+  /** Since when some have waited to be written, as performance.now(). */
+  #waitingSince: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #written: Promise<void> = Promise.resolve();
 
   constructor(state: State, options: CursorKeeperOptions) {
     this.#state = state;
     this.#options = options;
+  }
+
+  /** For how long cursors have waited to be written, in ms; 0 when none waits. */
+  get unwrittenMs(): number {
+    return this.#waitingSince === undefined ? 0 : performance.now() - this.#waitingSince;
   }
 
   get(key: CursorKey): Cursor | undefined {
@@ -106,6 +113,7 @@ export class CursorKeeper implements Cursors {
 
   #gather(key: CursorKey, cursor: Gathered): void {
     this.#gathered.set(key, cursor);
+    this.#waitingSince ??= performance.now();
     this.#timer ??= setTimeout(() => {
       this.flush().catch(this.#options.onFailure);
     }, gatherMs);
@@ -114,12 +122,14 @@ export class CursorKeeper implements Cursors {
   async #write(): Promise<void> {
     if (this.#gathered.size === 0) return;
     const writing = this.#gathered;
+    const startedAt = performance.now();
     this.#writing = writing;
     this.#gathered = new Map();
     try {
       const removed = await this.#state.writeCursors(writing);
       for (const [key, { offset, generation }] of writing) this.#kept.set(key, { offset, generation });
       for (const key of removed) this.#kept.delete(key);
+      this.#waitingSince = this.#gathered.size === 0 ? undefined : startedAt;
     } catch (error) {
       for (const [key, cursor] of writing) if (!this.#gathered.has(key)) this.#gather(key, cursor);
       throw error;

@@ -1,7 +1,7 @@
 /* Truth: asks nodes all the time whether they are ready, and publishes at each to see whether that is so.
  *
  * A node that said so before and after a post must have taken it; one that refused before and after must not have. What lies
- * between two different words of a node proves nothing. */
+ * between two different words of a node proves nothing, nor does a log that is slow: a node says that it waits, and may yet be answered. */
 
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -12,6 +12,8 @@ import { offsetOf } from "../sessions/session-client.ts";
 import type { ClusterNode, Readiness } from "./broker-process.ts";
 import type { Told } from "./told.ts";
 
+/** Not ready, and not refusing. */
+const isSlow = /^a command has waited|^cursors have not been written/;
 /** Between two looks at a node. */
 const restMs = 150;
 const prober = "prober";
@@ -63,7 +65,12 @@ export class Truth {
       const before = await node.readiness();
       const taken = before === undefined ? undefined : await this.#post(node);
       const after = await node.readiness();
-      if (before !== undefined && taken !== undefined && before.isReady === after?.isReady)
+      if (
+        before !== undefined &&
+        taken !== undefined &&
+        before.isReady === after?.isReady &&
+        !isSlow.test(before.reason)
+      )
         this.#judge(node, before, taken);
       await sleep(restMs);
     }

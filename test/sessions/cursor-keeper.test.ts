@@ -97,3 +97,27 @@ await tap.test(
     t.equal(told.length, 2, "nothing changed, nothing told");
   },
 );
+
+await tap.test("it says for how long cursors have not been written while some wait", async (t) => {
+  const { state } = await openStore(t);
+  let isStuck = true;
+  const stuck = Object.create(state, {
+    writeCursors: {
+      value: (cursors: Iterable<[CursorKey, Cursor]>) =>
+        isStuck ? Promise.reject(new Error("no")) : state.writeCursors(cursors),
+    },
+  }) as State;
+  const keeper = new CursorKeeper(stuck, { onFailure: () => {} });
+  t.equal(keeper.unwrittenMs, 0);
+  keeper.acknowledge(key, 1, 0);
+  await t.rejects(keeper.flush());
+  const before = keeper.unwrittenMs;
+  t.ok(before > 0);
+  keeper.acknowledge(cursorKey(2, "phone", "home"), 1, 0);
+  await t.rejects(keeper.flush());
+  t.ok(keeper.unwrittenMs > before, "since the first of them came, whatever was tried");
+  isStuck = false;
+  await keeper.flush();
+  t.equal(keeper.unwrittenMs, 0);
+  await keeper.close();
+});
