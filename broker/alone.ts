@@ -16,7 +16,7 @@ export class Alone implements Service {
 
   static async create(core: Core, authenticator: Authenticator): Promise<Alone> {
     const { options, logger, state, log, cursors, intake } = core;
-    const metrics = createMetrics({ state, log, cluster: core.cluster });
+    const metrics = createMetrics({ state, log, cursors, cluster: core.cluster });
     const front = await Front.create({
       options,
       logger,

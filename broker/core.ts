@@ -13,7 +13,7 @@ import type { BrokerOptions } from "./options.ts";
 import { Periodic } from "./periodic.ts";
 import { Readiness, appendReason, cursorReason } from "./readiness.ts";
 import { type Service, urlOf } from "./service.ts";
-import { CursorKeeper, type Cursors, LocalIntake, Rates } from "./sessions/index.ts";
+import { CursorKeeper, type KeptCursors, LocalIntake, Rates, cursorComplaints } from "./sessions/index.ts";
 import { type Entry, FolderError, type Offset, State, inspectStore } from "./state/index.ts";
 
 /** How often what is due by the clock is looked at, in ms. */
@@ -53,7 +53,7 @@ export class Core {
   /** As a node of a cluster: its log and cursors again, and all else of it. */
   readonly cluster:
     { readonly log: ClusterLog; readonly cursors: SharedCursors; readonly node: Cluster } | undefined;
-  readonly cursors: Cursors & { readonly unwrittenMs: number; close(): Promise<void> };
+  readonly cursors: KeptCursors;
   readonly rates: Rates;
   readonly intake: LocalIntake;
   readonly #fullness: Fullness;
@@ -105,9 +105,7 @@ export class Core {
         isDurable: options.sync === "always",
         onFailure: (error) => logger.error({ err: error }, "commit failed"),
       });
-      this.cursors = new CursorKeeper(state, {
-        onFailure: (error) => logger.error({ err: error }, "cursors could not be written"),
-      });
+      this.cursors = new CursorKeeper(state, cursorComplaints(logger));
     } else {
       const clusterLog = new ClusterLog(state, { ...logOptions, logger, onLost });
       this.log = clusterLog;

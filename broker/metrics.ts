@@ -14,7 +14,7 @@ import type { ErrorCode } from "../protocol/index.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import type { ClusterLog } from "./cluster/log.ts";
 import type { Log } from "./log/log.ts";
-import type { Sessions } from "./sessions/index.ts";
+import type { KeptCursors, Sessions } from "./sessions/index.ts";
 import type { State } from "./state/index.ts";
 import type { Streams } from "./streams/index.ts";
 
@@ -26,6 +26,7 @@ interface ClusterSources {
 export interface CoreSources {
   state: Pick<State, "size" | "meta">;
   log: Pick<Log, "pending" | "durable">;
+  cursors: Pick<KeptCursors, "unwrittenMs" | "refused">;
   /** Of a node of a cluster. */
   cluster?: ClusterSources | undefined;
 }
@@ -63,8 +64,9 @@ export interface Metrics extends FrontMetrics {
 export function createMetrics(sources: Partial<CoreSources & FrontSources>): Metrics {
   const registry = new Registry();
   addProcess(registry);
-  const { state, log, cluster, streams, sessions } = sources;
+  const { state, log, cursors, cluster, streams, sessions } = sources;
   if (state !== undefined && log !== undefined) addCore(registry, { state, log });
+  if (cursors !== undefined) addCursors(registry, cursors);
   if (cluster !== undefined) addCluster(registry, cluster);
   if (streams !== undefined && sessions !== undefined) addFront(registry, { streams, sessions });
   const registers = [registry];
@@ -139,7 +141,26 @@ function addGauges(registry: Registry, gauges: GaugeOf[]): void {
   }
 }
 
-function addCore(registry: Registry, { state, log }: CoreSources): void {
+function addCursors(registry: Registry, cursors: CoreSources["cursors"]): void {
+  addGauges(registry, [
+    [
+      "whalesong_cursors_unwritten_seconds",
+      "Since how long the oldest cursor that is not on disk has waited to be written.",
+      () => cursors.unwrittenMs / 1_000,
+    ],
+  ]);
+  const refused: Counter = new Counter({
+    name: "whalesong_cursors_refused_total",
+    help: "Cursors given up since they cannot be written, each alone; each is in the log.",
+    registers: [registry],
+    collect() {
+      refused.reset();
+      refused.inc(cursors.refused);
+    },
+  });
+}
+
+function addCore(registry: Registry, { state, log }: Pick<CoreSources, "state" | "log">): void {
   addGauges(registry, [
     ["whalesong_durable_offset", "Offset up to which all is on disk.", () => log.durable],
     ["whalesong_floor_offset", "Offset up to which entries are gone.", () => state.meta.floor],

@@ -36,6 +36,7 @@ const letter = /\p{L}/u;
 const emojiMark = /^[\u{fe0f}\u{20e3}]/u;
 
 const ascii = /^[\0-\x7f]*$/;
+const loneSurrogate = /\p{Surrogate}/u;
 
 /** The form under which two spellings of a handle or a tag are one. */
 export function fold(name: string): string {
@@ -59,6 +60,21 @@ function chars(text: string): number {
 /** The length in characters that limits apply to: of `name` (in NFC) or of its folded form, whichever is longer. */
 function length(name: string): number {
   return ascii.test(name) ? name.length : Math.max(chars(name), chars(fold(name)));
+}
+
+/**
+ * `device` as it is. @throws `bad_request` naming `field` when it is not 1–64 characters, or holds U+0000, which parts the names of a
+ * durable cursor, or half of a surrogate pair, which is no character.
+ */
+export function checkDevice(device: string, field = "device"): string {
+  if (device.length === 0) throw refuse(field, "a device name needs 1 character at least");
+  const count = device.length > limits.deviceChars * 2 ? device.length : chars(device);
+  if (count > limits.deviceChars)
+    throw refuse(field, `a device name has ${limits.deviceChars} characters at most; got ${count}`);
+  if (device.includes("\0")) throw refuse(field, "a device name has no character U+0000");
+  if (loneSurrogate.test(device))
+    throw refuse(field, "holds half of a surrogate pair, which is no character");
+  return device;
 }
 
 /** A refused name, quoted; cut short, so that an error stays smaller than what caused it. */

@@ -13,11 +13,12 @@
  *                rows       some of them, where to go on, and at the beginning what all of them together cover
  *                refused    that it cannot be answered now
  *
- * A message is of one epoch; cursors of different epochs cannot be compared. */
+ * A message is of one epoch; cursors of different epochs cannot be compared. A cursor that cannot be one is left out of what came,
+ * and the others are taken: one fault of one client's must not keep nodes from each other's cursors. */
 
 import { Packr, Unpackr } from "msgpackr";
 
-import { type Cursor, type CursorKey, maxOffset } from "../state/index.ts";
+import { type Cursor, type CursorKey, maxCursorKeyBytes, maxOffset } from "../state/index.ts";
 import type { Numbers, Run } from "./versions.ts";
 
 /** The version of these messages. Those of a newer one are not understood, and passed over. */
@@ -44,8 +45,8 @@ export class GossipError extends Error {
   override readonly name = "GossipError";
 }
 
-/** No key of the store is longer, in bytes. */
-export const maxKeyBytes = 1_024;
+/** A longer one is no cursor's that could be kept, in bytes: nobody is told of it. */
+export const maxKeyBytes = maxCursorKeyBytes;
 /** A seek raises a generation by one: none gets here by seeking, and from below it none gets past what its 32 bits hold. */
 const maxGeneration = 2 ** 31;
 /** Runs told of in one message. */
@@ -66,8 +67,19 @@ export function decodeGossip(bytes: Uint8Array): GossipMessage {
   if (v > gossipFormat)
     throw new GossipError(`it has version ${v}, this node reads up to ${gossipFormat}: upgrade this node`);
   if (!isName(epoch) || !isName(run) || !isName(node)) throw new GossipError("it does not say whose it is");
+  leaveOutFaulty(message);
   if (!isBody(message)) throw new GossipError(`its kind is unknown, or it is not what its kind asks for`);
   return message as unknown as GossipMessage;
+}
+
+/** Takes what is no cursor out of the lists of `message`. Where the last of a page is, the page goes on after the last that is one. */
+function leaveOutFaulty(message: Record<string, unknown>): void {
+  const { cursors, keys, next } = message;
+  if (Array.isArray(keys)) message["keys"] = keys.filter(isKey);
+  if (!Array.isArray(cursors)) return;
+  const rows = cursors.filter(isRow);
+  message["cursors"] = rows;
+  if (typeof next === "string" && !isKey(next)) message["next"] = rows.at(-1)?.[0];
 }
 
 function unpacked(bytes: Uint8Array): Record<string, unknown> {
@@ -112,7 +124,7 @@ function isRows(value: unknown): boolean {
   return Array.isArray(value) && value.every(isRow);
 }
 
-function isRow(value: unknown): boolean {
+function isRow(value: unknown): value is CursorRow {
   if (!Array.isArray(value) || value.length !== 3) return false;
   const [key, offset, generation] = value as unknown[];
   return (
@@ -120,8 +132,8 @@ function isRow(value: unknown): boolean {
   );
 }
 
-/** USER 0 DEVICE 0 STREAM, as state/cursors.ts has it. */
-function isKey(value: unknown): value is CursorKey {
+/** USER 0 DEVICE 0 STREAM, as state/cursors.ts has it, and no longer than can be kept. */
+export function isKey(value: unknown): value is CursorKey {
   if (typeof value !== "string" || Buffer.byteLength(value) > maxKeyBytes) return false;
   const [user = "", ...names] = value.split("\u0000");
   return names.length >= 2 && /^[1-9][0-9]{0,9}$/.test(user) && Number(user) < 2 ** 32;

@@ -16,6 +16,7 @@ import { randomBytes } from "node:crypto";
 import { Events, type Msg, type NatsConnection, type Subscription } from "nats";
 
 import type { Logger } from "../logger.ts";
+import { Complaints } from "../sessions/index.ts";
 import { type Cursor, type CursorKey, isLater } from "../state/index.ts";
 import { Finder } from "./finder.ts";
 import {
@@ -25,6 +26,7 @@ import {
   bytesOfRow,
   decodeGossip,
   encodeGossip,
+  isKey,
   maxKeyBytes,
   rowOf,
 } from "./gossip-messages.ts";
@@ -52,8 +54,6 @@ const missedStandings = 3;
 /** How long others are told of a run that ended, and how long it is remembered, in ms. */
 const toldOfMs = 600_000;
 const rememberedMs = 3_600_000;
-/** The same complaint is logged once in so long, in ms. */
-const complaintMs = 60_000;
 
 /** The cursors of this node. */
 export interface GossipedCursors {
@@ -89,7 +89,7 @@ export class Gossip {
   readonly #peers = new Peers();
   readonly #finder: Finder;
   readonly #resync: Resync;
-  readonly #complainedAt = new Map<string, number>();
+  readonly #complaints = new Complaints();
   readonly #timer: NodeJS.Timeout;
   /** Of this run's updates, the last. */
   #number = 0;
@@ -140,7 +140,7 @@ export class Gossip {
   /** Cursors were moved here, and are on disk. */
   tell(cursors: Iterable<[CursorKey, Cursor]>): void {
     for (const [key, cursor] of cursors)
-      if (isLater(cursor, this.#pending.get(key))) this.#pending.set(key, cursor);
+      if (isKey(key) && isLater(cursor, this.#pending.get(key))) this.#pending.set(key, cursor);
     if (this.#isConnected) this.#sendPending();
     else if (this.#pending.size > (this.#options.maxPending ?? maxPending)) this.#dropPending();
   }
@@ -247,6 +247,7 @@ export class Gossip {
     while (rows.length < maxRows && room > 0) {
       const next = cursors.next();
       if (next.done === true) break;
+      if (!isKey(next.value[0])) continue; // of an older version, which let clients name one that no other node can keep
       rows.push(rowOf(next.value));
       room -= bytesOfRow(next.value[0]);
     }
@@ -373,10 +374,7 @@ export class Gossip {
 
   #complain(what: string, error: unknown): void {
     const reason = error instanceof Error ? error.message : String(error);
-    const now = Date.now();
-    if (now - (this.#complainedAt.get(`${what}: ${reason}`) ?? -Infinity) < complaintMs) return;
-    if (this.#complainedAt.size >= 100) this.#complainedAt.clear();
-    this.#complainedAt.set(`${what}: ${reason}`, now);
+    if (!this.#complaints.isDue(`${what}: ${reason}`)) return;
     this.#options.logger.warn({ reason }, what);
   }
 }

@@ -5,7 +5,7 @@
 
 import type { NatsConnection } from "nats";
 
-import { CursorKeeper, type Cursors } from "../sessions/index.ts";
+import { CursorKeeper, type Cursors, cursorComplaints } from "../sessions/index.ts";
 import type { Cursor, CursorKey, Offset, State } from "../state/index.ts";
 import { Gossip, type GossipOptions } from "./gossip.ts";
 
@@ -23,7 +23,7 @@ export class SharedCursors implements Cursors {
     this.#epoch = () => state.positions.epoch;
     // What is written before there is gossip is on disk when it begins, and that is where it begins.
     this.#keeper = new CursorKeeper(state, {
-      onFailure: (error) => options.logger.error({ err: error }, "cursors could not be written"),
+      ...cursorComplaints(options.logger),
       onWritten: (cursors) => this.#gossip?.tell(cursors),
     });
   }
@@ -62,13 +62,16 @@ export class SharedCursors implements Cursors {
     this.#keeper.seek(key, offset);
   }
 
-  /** For how long cursors have waited to be written, in ms; 0 when none waits. */
+  flush(key?: CursorKey): Promise<void> {
+    return this.#keeper.flush(key);
+  }
+
   get unwrittenMs(): number {
     return this.#keeper.unwrittenMs;
   }
 
-  flush(): Promise<void> {
-    return this.#keeper.flush();
+  get refused(): number {
+    return this.#keeper.refused;
   }
 
   /** Writes what is left, tells the others, and says goodbye. */

@@ -92,7 +92,7 @@ export class Attachments {
     const reached = operations.places.reached(cursor, "cursor");
     const offset = typeof reached === "number" ? reached : await reached; // in its turn wherever that can be
     cursors.acknowledge(attachment.cursor, offset, attachment.generation);
-    if (id !== undefined) await cursors.flush();
+    if (id !== undefined) await cursors.flush(attachment.cursor);
     return { cursor };
   }
 

@@ -11,10 +11,24 @@
  * All cursors of a broker come through here, also those that other nodes of its cluster tell of: within a generation the
  * greatest offset stays, and the highest generation stays over all, whatever the order they come in. */
 
-import { type Cursor, type CursorKey, type Offset, RecentMap, type State, isLater } from "../state/index.ts";
+import type { Logger } from "../logger.ts";
+import {
+  type Cursor,
+  type CursorError,
+  type CursorKey,
+  type Offset,
+  RecentMap,
+  type State,
+  isLater,
+} from "../state/index.ts";
+import { Complaints } from "./complaints.ts";
 
-/** How long acknowledgements gather, in ms. */
+/** How long acknowledgements gather, in ms, */
 const gatherMs = 100;
+/** and after they could not be written. */
+const retryMs = 1_000;
+/** Names remembered of cursors that cannot be written. */
+const keptRefused = 1_000;
 /** Cursors kept in memory once they are written. */
 const keptCursors = 100_000;
 /** Cursors that wait to be written, past which no more are taken from other nodes. */
@@ -29,15 +43,44 @@ export interface Cursors {
   begin(key: CursorKey, offset: Offset): void;
   /** Moves the cursor, back or forth, into a new generation. */
   seek(key: CursorKey, offset: Offset): void;
-  /** Settles once all that was acknowledged and sought is on disk; rejects when it could not be written. */
-  flush(): Promise<void>;
+  /** Settles once all that was acknowledged and sought is on disk; rejects when it could not be written. A cursor that can never be
+   *  written fails alone: it is for whoever names it that this rejects. */
+  flush(key?: CursorKey): Promise<void>;
 }
 
 export interface CursorKeeperOptions {
-  /** Hears of every failure to write. */
+  /** Hears of every failure to write. What could not be written is tried again. */
   onFailure: (error: unknown) => void;
+  /** Hears of a cursor that cannot be written, whatever room there is: it is given up, and the others are written. Once for each. */
+  onRefused?: (key: CursorKey, error: CursorError) => void;
   /** Hears of cursors that were moved here, once they are on disk. */
   onWritten?: (cursors: [CursorKey, Cursor][]) => void;
+}
+
+/** The cursors of a process that writes them. */
+export interface KeptCursors extends Cursors {
+  /** Since how long a cursor has waited to be written, in ms: a moment, while all is well. */
+  readonly unwrittenMs: number;
+  /** Cursors given up since they cannot be written, since the start. */
+  readonly refused: number;
+  close(): Promise<void>;
+}
+
+/** Says what goes wrong with cursors, once in a while each. */
+export function cursorComplaints(
+  logger: Pick<Logger, "error">,
+): Required<Pick<CursorKeeperOptions, "onFailure" | "onRefused">> {
+  const complaints = new Complaints();
+  return {
+    onFailure(error) {
+      if (complaints.isDue("failure"))
+        logger.error({ err: error }, "cursors could not be written; it is tried again every second");
+    },
+    onRefused(key, error) {
+      if (complaints.isDue("refused"))
+        logger.error({ cursor: key.slice(0, 200), err: error }, "a cursor cannot be written and is given up");
+    },
+  };
 }
 
 interface Gathered extends Cursor {
@@ -45,7 +88,7 @@ interface Gathered extends Cursor {
   isFromElsewhere: boolean;
 }
 
-export class CursorKeeper implements Cursors {
+export class CursorKeeper implements KeptCursors {
   readonly #state: State;
   readonly #options: CursorKeeperOptions;
   #gathered = new Map<CursorKey, Gathered>();
@@ -53,19 +96,17 @@ export class CursorKeeper implements Cursors {
   #writing = new Map<CursorKey, Gathered>();
   /** Written lately. Nobody else writes cursors, so these are the truth whatever snapshot a read of the tables would see. */
   readonly #kept = new RecentMap<CursorKey, Cursor>(keptCursors / 2);
-  /** Since when some have waited to be written, as performance.now(). */
-  #waitingSince: number | undefined;
+  readonly #refused = new RecentMap<CursorKey, CursorError>(keptRefused / 2);
+  #refusedCount = 0;
   #timer: NodeJS.Timeout | undefined;
   #written: Promise<void> = Promise.resolve();
+  /** When the oldest was gathered that is not on disk, as `performance.now()` has it. */
+  #gatheredAt: number | undefined;
+  #writingAt: number | undefined;
 
   constructor(state: State, options: CursorKeeperOptions) {
     this.#state = state;
     this.#options = options;
-  }
-
-  /** For how long cursors have waited to be written, in ms; 0 when none waits. */
-  get unwrittenMs(): number {
-    return this.#waitingSince === undefined ? 0 : performance.now() - this.#waitingSince;
   }
 
   get(key: CursorKey): Cursor | undefined {
@@ -103,47 +144,75 @@ export class CursorKeeper implements Cursors {
     return this.#state.cursors.after(key);
   }
 
+  /** Since how long a cursor has waited to be written, in ms: a moment, while all is well. */
+  get unwrittenMs(): number {
+    const since = this.#writingAt ?? this.#gatheredAt;
+    return since === undefined ? 0 : performance.now() - since;
+  }
+
+  /** Cursors given up since they cannot be written, since the start. */
+  get refused(): number {
+    return this.#refusedCount;
+  }
+
   /** Writes all that is gathered; what could not be written is kept. */
-  flush(): Promise<void> {
+  flush(key?: CursorKey): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#written = this.#written.catch(() => {}).then(() => this.#write());
-    return this.#written;
+    return key === undefined ? this.#written : this.#written.then(() => this.#throwRefused(key));
   }
 
-  #gather(key: CursorKey, cursor: Gathered): void {
+  #throwRefused(key: CursorKey): void {
+    const error = this.#refused.get(key);
+    if (error !== undefined) throw error;
+  }
+
+  #gather(key: CursorKey, cursor: Gathered, waitMs = gatherMs): void {
+    if (this.#refused.get(key) !== undefined) return;
     this.#gathered.set(key, cursor);
-    this.#waitingSince ??= performance.now();
+    this.#gatheredAt ??= performance.now();
     this.#timer ??= setTimeout(() => {
       this.flush().catch(this.#options.onFailure);
-    }, gatherMs);
+    }, waitMs);
   }
 
   async #write(): Promise<void> {
     if (this.#gathered.size === 0) return;
     const writing = this.#gathered;
-    const startedAt = performance.now();
     this.#writing = writing;
+    this.#writingAt = this.#gatheredAt;
     this.#gathered = new Map();
+    this.#gatheredAt = undefined;
     try {
-      const removed = await this.#state.writeCursors(writing);
-      for (const [key, { offset, generation }] of writing) this.#kept.set(key, { offset, generation });
+      const removed = await this.#state.writeCursors(writing, (key, error) => this.#giveUp(key, error));
+      for (const [key, { offset, generation }] of writing)
+        if (this.#refused.get(key) === undefined) this.#kept.set(key, { offset, generation });
       for (const key of removed) this.#kept.delete(key);
-      this.#waitingSince = this.#gathered.size === 0 ? undefined : startedAt;
     } catch (error) {
-      for (const [key, cursor] of writing) if (!this.#gathered.has(key)) this.#gather(key, cursor);
+      this.#gatheredAt = this.#writingAt;
+      for (const [key, cursor] of writing) if (!this.#gathered.has(key)) this.#gather(key, cursor, retryMs);
       throw error;
     } finally {
       this.#writing = new Map();
+      this.#writingAt = undefined;
     }
     this.#tell(writing);
+  }
+
+  #giveUp(key: CursorKey, error: CursorError): void {
+    this.#refused.set(key, error);
+    this.#refusedCount++;
+    this.#gathered.delete(key);
+    this.#options.onRefused?.(key, error);
   }
 
   #tell(written: Map<CursorKey, Gathered>): void {
     const { onWritten } = this.#options;
     if (onWritten === undefined) return;
     const cursors: [CursorKey, Cursor][] = [];
-    for (const [key, cursor] of written) if (!cursor.isFromElsewhere) cursors.push([key, cursor]);
+    for (const [key, cursor] of written)
+      if (!cursor.isFromElsewhere && this.#refused.get(key) === undefined) cursors.push([key, cursor]);
     if (cursors.length > 0) onWritten(cursors);
   }
 

@@ -5,7 +5,14 @@
  * Checking credentials takes time; what the client sends meanwhile waits for `settled`, so that it may send a hello and
  * its requests without waiting for the answer. */
 
-import { type RequestOf, type ResultOf, WhalesongError, checkHandle, fold } from "../../protocol/index.ts";
+import {
+  type RequestOf,
+  type ResultOf,
+  WhalesongError,
+  checkDevice,
+  checkHandle,
+  fold,
+} from "../../protocol/index.ts";
 import type { Authenticator } from "./authenticator.ts";
 import { defaultDevice } from "./operations.ts";
 import { type Principal, actingUser, clockToleranceMs } from "./principal.ts";
@@ -54,8 +61,9 @@ export class Identity {
     return this.#settled;
   }
 
+  /** `device` comes by every way a client has to name one. @throws `bad_request` when it cannot be one, and has accepted nothing */
   accept(principal: Principal, device: string | undefined): void {
-    if (device !== undefined) this.#device = device;
+    if (device !== undefined) this.#device = checkDevice(device);
     this.#principal = principal;
     this.#watchExpiry();
   }

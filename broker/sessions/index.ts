@@ -2,7 +2,8 @@
 
 export type { Authenticator, Credentials } from "./authenticator.ts";
 export type { Connection, MessageEncoder } from "./connection.ts";
-export { CursorKeeper, type Cursors } from "./cursor-keeper.ts";
+export { Complaints } from "./complaints.ts";
+export { CursorKeeper, type Cursors, type KeptCursors, cursorComplaints } from "./cursor-keeper.ts";
 export { type Intake, LocalIntake, isRated } from "./intake.ts";
 export { Operations, type StatelessOp, defaultDevice } from "./operations.ts";
 export { type Principal, type Scope, requireScope, scopes } from "./principal.ts";

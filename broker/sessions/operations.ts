@@ -10,6 +10,7 @@ import {
   type RequestOf,
   type ResultOf,
   WhalesongError,
+  checkDevice,
   checkHandle,
   checkTag,
   defaultPageItems,
@@ -259,12 +260,12 @@ export class Operations {
   ): Promise<ResultOf<"cursor">> {
     const { cursors, state } = this.#parts;
     const { stream, reader } = await this.resolveStream(request, principal, "create");
-    const name = request.device ?? device;
+    const name = request.device === undefined ? device : checkDevice(request.device);
     const key = cursorKey(reader, name, stream.name);
     let cursor = await cursors.get(key); // also where it is to be moved: its next generation is to be higher than any node's
     if (request.set !== undefined) {
       cursors.seek(key, await this.places.position(request.set, "set"));
-      await cursors.flush();
+      await cursors.flush(key);
       cursor = await cursors.get(key);
     }
     const result = { stream: stream.name, device: name };

@@ -38,7 +38,7 @@ export class Places {
       // A device's first resume fixes its cursor here and now, so that whatever comes after is never missed.
       const { head } = streams;
       cursors.begin(key, head);
-      await cursors.flush();
+      await cursors.flush(key);
       // Of a user who has as many as may be, one that began at the same time may have taken its place.
       cursor = (await cursors.get(key)) ?? { offset: head, generation: 0 };
     }

@@ -11,12 +11,22 @@
  * further than that: so nodes that tell each other of theirs come to keep the same. */
 
 import { limits } from "../../protocol/index.ts";
-import { type Offset, type UserNo, afterPrefix, readU48, writeU48 } from "./bytes.ts";
+import { type Offset, type UserNo, afterPrefix, maxOffset, readU48, writeU48 } from "./bytes.ts";
 import type { Table } from "./environment.ts";
 
 export interface Cursor {
   offset: Offset;
   generation: number;
+}
+
+/** Bytes of a cursor's key in the table, at most: a device of 64 characters and a tag of 100, at four bytes each, take 665. */
+export const maxCursorKeyBytes = 1_024;
+/** What LMDB takes; it throws at more, also when it only looks. */
+const maxTableKeyBytes = 1_978;
+
+/** A cursor that cannot be written, whatever room there is: nobody else's is the worse for it. */
+export class CursorError extends Error {
+  override readonly name = "CursorError";
 }
 
 /** What makes of a key the next one there could be. */
@@ -43,7 +53,9 @@ export class Cursors {
   }
 
   get(key: CursorKey): Cursor | undefined {
-    const bytes = this.#table.get(bytesOf(key));
+    if (!isUser(userOf(key))) return undefined;
+    const name = bytesOf(key);
+    const bytes = name.length > maxTableKeyBytes ? undefined : this.#table.get(name);
     return bytes === undefined ? undefined : cursorOf(bytes);
   }
 
@@ -55,9 +67,11 @@ export class Cursors {
   }
 
   /** Within a transaction. Returns the cursor that there is no room for now, if there is one: another, or `key` itself when
-   *  another node tells of it. */
+   *  another node tells of it. @throws CursorError, and has changed nothing, for one that no table can hold */
   put(key: CursorKey, cursor: Cursor, isFromElsewhere = false): CursorKey | undefined {
+    if (!isUser(userOf(key))) throw new CursorError("a cursor's name begins with its user's number");
     const name = bytesOf(key);
+    refuseUnwritable(name, cursor);
     const isNew = this.#table.get(name) === undefined;
     const last = isNew ? this.#lastOf(name) : undefined;
     if (last !== undefined) {
@@ -87,13 +101,33 @@ export class Cursors {
 }
 
 const userBytes = 4;
+const maxGeneration = 2 ** 32 - 1;
+
+/** @throws CursorError */
+function refuseUnwritable(name: Buffer, { offset, generation }: Cursor): void {
+  if (name.length > maxCursorKeyBytes)
+    throw new CursorError(`a cursor's name has ${maxCursorKeyBytes} bytes at most; got ${name.length}`);
+  if (!isWhole(offset, maxOffset) || !isWhole(generation, maxGeneration))
+    throw new CursorError(`a cursor is an offset and a generation; got ${offset} and ${generation}`);
+}
+
+function isWhole(value: number, most: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= most;
+}
+
+function userOf(key: CursorKey): UserNo {
+  return Number(key.slice(0, key.indexOf("\u0000")));
+}
+
+function isUser(user: number): boolean {
+  return isWhole(user, 2 ** 32 - 1);
+}
 
 function bytesOf(key: CursorKey): Buffer {
-  const split = key.indexOf("\u0000");
-  const name = Buffer.from(key.slice(split + 1));
-  const bytes = Buffer.allocUnsafe(4 + name.length);
-  bytes.writeUInt32BE(Number(key.slice(0, split)), 0);
-  name.copy(bytes, 4);
+  const name = Buffer.from(key.slice(key.indexOf("\u0000") + 1));
+  const bytes = Buffer.allocUnsafe(userBytes + name.length);
+  bytes.writeUInt32BE(userOf(key), 0);
+  name.copy(bytes, userBytes);
   return bytes;
 }
 

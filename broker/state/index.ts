@@ -3,7 +3,14 @@
 export type { Outcome } from "./apply.ts";
 export { type Offset, type UserNo, maxOffset } from "./bytes.ts";
 export type { Command, Stamped } from "./commands.ts";
-export { type Cursor, type CursorKey, cursorKey, isLater } from "./cursors.ts";
+export {
+  type Cursor,
+  CursorError,
+  type CursorKey,
+  cursorKey,
+  isLater,
+  maxCursorKeyBytes,
+} from "./cursors.ts";
 export {
   type Content,
   type DeleteEntry,

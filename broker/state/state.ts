@@ -16,7 +16,7 @@ import { mkdirSync } from "node:fs";
 import { type Outcome, apply } from "./apply.ts";
 import { type Offset, type UserNo, briefU48, u48Key } from "./bytes.ts";
 import type { Stamped } from "./commands.ts";
-import { type CursorKey, Cursors, type Cursor } from "./cursors.ts";
+import { type Cursor, CursorError, type CursorKey, Cursors } from "./cursors.ts";
 import { Environment, type StoreSize } from "./environment.ts";
 import { type Entry, decodeEntry, encodeEntry } from "./entries.ts";
 import { FolderError, type FolderLock, lockFolder } from "./folder.ts";
@@ -215,19 +215,30 @@ export class State {
     this.#head = readApplied(this.#environment.tables.meta);
   }
 
-  /** Writes cursors in a transaction of their own. Settles once they are on disk, with those that there was no room for. */
+  /**
+   * Writes cursors in a transaction of their own. Settles once they are on disk, with those that there was no room for. One that
+   * cannot be written, whatever room there is, is left out alone, and told to `onRefused`.
+   */
   async writeCursors(
     cursors: Iterable<[CursorKey, Cursor & { isFromElsewhere?: boolean }]>,
+    onRefused: (key: CursorKey, error: CursorError) => void = () => {},
   ): Promise<CursorKey[]> {
+    const refused: [CursorKey, CursorError][] = [];
     const { committed, flushed } = this.#environment.transact(() => {
       const removed: CursorKey[] = [];
       for (const [key, cursor] of cursors) {
-        const gone = this.cursors.put(key, cursor, cursor.isFromElsewhere);
-        if (gone !== undefined) removed.push(gone);
+        try {
+          const gone = this.cursors.put(key, cursor, cursor.isFromElsewhere);
+          if (gone !== undefined) removed.push(gone);
+        } catch (error) {
+          if (!(error instanceof CursorError)) throw error;
+          refused.push([key, error]);
+        }
       }
       return removed;
     });
     await flushed;
+    for (const [key, error] of refused) onRefused(key, error);
     return committed;
   }
 

@@ -12,6 +12,7 @@ import { WebSocket, WebSocketServer } from "ws";
 import {
   type CodecName,
   type WhalesongError,
+  checkDevice,
   closeCodes,
   decode,
   limits,
@@ -202,6 +203,12 @@ export class WebSocketTransport {
       refuse(socket, 400, `subprotocols served: ${Object.values(subprotocols).join(", ")}`);
       return;
     }
+    try {
+      deviceOf(url);
+    } catch (error) {
+      refuse(socket, 400, (error as Error).message);
+      return;
+    }
     if (this.#compressed !== undefined) narrowExtensions(request);
     this.#acceptor.handleUpgrade(request, socket, head, (client) =>
       this.#accept(client as ClientSocket, socket, request, url),
@@ -228,9 +235,14 @@ export class WebSocketTransport {
     const token = bearer(request.headers.authorization) ?? url.searchParams.get("token") ?? undefined;
     const user = url.searchParams.get("user") ?? undefined;
     if (token === undefined && (user === undefined || !authenticator.isOpen)) return;
-    const device = url.searchParams.get("device") ?? undefined;
-    client.session.greetWith(authenticator.authenticate({ token, user }), device).catch(onFault);
+    client.session.greetWith(authenticator.authenticate({ token, user }), deviceOf(url)).catch(onFault);
   }
+}
+
+/** The device that an upgrade names, checked as `hello`'s is; one that is empty names none. @throws `bad_request` */
+function deviceOf(url: URL): string | undefined {
+  const device = url.searchParams.get("device");
+  return device === null || device === "" ? undefined : checkDevice(device);
 }
 
 function receive(client: ClientSocket, bytes: Buffer, isBinary: boolean): void {

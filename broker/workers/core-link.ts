@@ -60,8 +60,8 @@ export class CoreLink implements Cursors {
     this.send(["seek", key, offset]);
   }
 
-  async flush(): Promise<void> {
-    await this.ask("flush", null);
+  async flush(key?: CursorKey): Promise<void> {
+    await this.ask("flush", key ?? null);
   }
 
   /** Sends what there is, and ends. */

@@ -18,8 +18,8 @@ export interface Questions {
   cursor: { asked: CursorKey; answered: Cursor | null };
   /** How far all is durable, once it is as far as the offset or is not going to be soon. */
   reach: { asked: Offset; answered: Offset };
-  /** All cursors acknowledged or sought before are on disk. */
-  flush: { asked: null; answered: null };
+  /** All cursors acknowledged or sought before are on disk, the one named for certain. */
+  flush: { asked: CursorKey | null; answered: null };
   /** Why the broker does not serve. */
   readiness: { asked: null; answered: string | null };
   /** The whole broker's metrics as text. */

@@ -259,7 +259,7 @@ export class Seat {
         await log.reach(asked as Offset);
         return log.durable;
       case "flush":
-        await cursors.flush();
+        await cursors.flush((asked as CursorKey | null) ?? undefined);
         return null;
       case "readiness":
         return core.readiness ?? null;

@@ -4,6 +4,7 @@ import { Packr } from "msgpackr";
 import tap from "tap";
 
 import { decodeGossip } from "../../broker/cluster/gossip-messages.ts";
+import { Environment } from "../../broker/state/environment.ts";
 import { type CursorKey, cursorKey } from "../../broker/state/index.ts";
 import { type GossipNode, ground, placeOf, subject, until } from "./gossip-node.ts";
 import { natsTest } from "./nats-server.ts";
@@ -261,3 +262,50 @@ await natsTest(tap, "what came to a node last before it stops is at the others",
   t.equal(b.place(home(1_000)), "0:1000");
   t.equal(fetched(b), 1, "what a had at first; the rest it was told");
 });
+
+await natsTest(
+  tap,
+  "a cursor whose name is too long keeps no other from the nodes: in an update, an answer, a page, or on disk from before",
+  { timeoutMs },
+  async (t) => {
+    const { node } = await ground(t);
+    const a = await node("a");
+    const tooLong = [1_100, 1_900].map((length) => cursorKey(1, "d".repeat(length), "home"));
+    // As a broker of version 0.1.0 wrote it, on what a client named.
+    await a.stop();
+    const environment = new Environment(a.folder);
+    const { committed, flushed } = environment.transact(() => {
+      for (const [, ...name] of tooLong.map((key) => key.split("\u0000"))) {
+        const bytes = Buffer.concat([Buffer.from([0, 0, 0, 1]), Buffer.from(name.join("\u0000"))]);
+        environment.tables.cursors.putSync(bytes, Buffer.alloc(10));
+      }
+    });
+    await committed;
+    await flushed;
+    await environment.close();
+    const again = await node("a", { folder: a.folder });
+    for (let user = 1; user <= 1_200; user++) again.cursors.begin(home(user), user);
+    await again.cursors.flush();
+    const b = await node("b");
+    await until(async () => (await b.all()).size === 1_200);
+    await current(b);
+    t.equal(fetched(b), 1, "fetched whole");
+
+    const packr = new Packr({ useRecords: false });
+    const sent = { v: 1, epoch: b.state.positions.epoch, run: "old", node: "old", kind: "update", number: 1 };
+    const rows = [...tooLong, home(2_000)].map((key) => [key, 7, 0]);
+    again.connection.publish(subject, packr.pack({ ...sent, cursors: rows }));
+    await until(async () => (await b.all()).get(home(2_000)) === "0:7");
+    t.equal((await b.all()).size, 1_201);
+    again.cursors.acknowledge(tooLong[0]!, 9, 0);
+    again.cursors.acknowledge(home(1), 9, 0);
+    await again.cursors.flush();
+    await until(() => b.place(home(1)) === "0:9");
+    t.equal(placeOf(await b.cursors.get(tooLong[0]!)), undefined);
+    t.same(
+      again.logged.filter((line) => line.includes("could not be")),
+      [],
+      "and nothing is complained of but the one",
+    );
+  },
+);

@@ -98,26 +98,72 @@ await tap.test(
   },
 );
 
-await tap.test("it says for how long cursors have not been written while some wait", async (t) => {
-  const { state } = await openStore(t);
-  let isStuck = true;
-  const stuck = Object.create(state, {
-    writeCursors: {
-      value: (cursors: Iterable<[CursorKey, Cursor]>) =>
-        isStuck ? Promise.reject(new Error("no")) : state.writeCursors(cursors),
-    },
-  }) as State;
-  const keeper = new CursorKeeper(stuck, { onFailure: () => {} });
-  t.equal(keeper.unwrittenMs, 0);
-  keeper.acknowledge(key, 1, 0);
-  await t.rejects(keeper.flush());
-  const before = keeper.unwrittenMs;
-  t.ok(before > 0);
-  keeper.acknowledge(cursorKey(2, "phone", "home"), 1, 0);
-  await t.rejects(keeper.flush());
-  t.ok(keeper.unwrittenMs > before, "since the first of them came, whatever was tried");
-  isStuck = false;
+const unwritable = [
+  ["a name longer than LMDB's keys", cursorKey(1, "d".repeat(1_975), "home"), { offset: 1, generation: 0 }],
+  ["a name that nodes do not tell", cursorKey(1, "d".repeat(1_100), "home"), { offset: 1, generation: 0 }],
+  ["an offset that is none", cursorKey(2, "phone", "home"), { offset: Number.NaN, generation: 0 }],
+  ["a generation past 32 bits", cursorKey(3, "phone", "home"), { offset: 1, generation: 2 ** 33 }],
+  ["a user that is none", cursorKey(Number.NaN, "phone", "home"), { offset: 1, generation: 0 }],
+] as const;
+
+await tap.test("a cursor that cannot be written is given up alone, and the others are written", async (t) => {
+  const store = await openStore(t);
+  const refused: [CursorKey, string][] = [];
+  const told: CursorKey[] = [];
+  const keeper = new CursorKeeper(store.state, {
+    onFailure,
+    onRefused: (name, { message }) => refused.push([name, message]),
+    onWritten: (cursors) => told.push(...cursors.map(([name]) => name)),
+  });
+  const good = ["a", "b", "c", "d", "e"].map((device) => cursorKey(1, device, "home"));
+  for (const [i, [, name, cursor]] of unwritable.entries()) {
+    keeper.acknowledge(good[i]!, 5, 0);
+    keeper.acknowledge(name, cursor.offset, cursor.generation);
+  }
   await keeper.flush();
+  for (const [i, [why, name]] of unwritable.entries()) {
+    t.same(place(store.state.cursors.get(good[i]!)), [0, 5], `beside ${why}`);
+    await t.rejects(keeper.flush(name), { name: "CursorError" }, `${why}: who asks is told`);
+    keeper.acknowledge(name, 9, 0);
+    await keeper.flush();
+  }
+  t.same(new Set(told), new Set(good), "nobody is told of one that is not on disk");
+  t.equal(refused.length, unwritable.length, "each is told once, however often it comes");
+  t.equal(keeper.refused, unwritable.length);
   t.equal(keeper.unwrittenMs, 0);
+  keeper.acknowledge(good[0]!, 6, 0);
+  await keeper.flush(good[0]);
   await keeper.close();
+  await store.reopen();
+  t.same(place(store.state.cursors.get(good[0]!)), [0, 6], "and all goes on");
 });
+
+await tap.test(
+  "how long a cursor has waited is told while the disk takes none, and it is written once it does",
+  async (t) => {
+    const { state } = await openStore(t);
+    const failures: unknown[] = [];
+    // The one thing that is not real here: a disk that fails for as long as the test says.
+    let isBroken = true;
+    const failing = Object.create(state, {
+      writeCursors: {
+        value: (...given: Parameters<State["writeCursors"]>) =>
+          isBroken ? Promise.reject(new Error("I/O error")) : state.writeCursors(...given),
+      },
+    }) as State;
+    const keeper = new CursorKeeper(failing, { onFailure: (error) => failures.push(error) });
+    t.equal(keeper.unwrittenMs, 0);
+    keeper.acknowledge(key, 5, 0);
+    await t.rejects(keeper.flush(key), { message: "I/O error" });
+    const waited = keeper.unwrittenMs;
+    t.ok(waited > 0);
+    keeper.acknowledge(key, 6, 0);
+    await t.rejects(keeper.flush(), { message: "I/O error" });
+    t.ok(keeper.unwrittenMs > waited, "counted from the first that could not be written");
+    t.same(place(keeper.get(key)), [0, 6], "readers go on");
+    isBroken = false;
+    while (keeper.unwrittenMs > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    t.same(place(state.cursors.get(key)), [0, 6], "by itself");
+    await keeper.close();
+  },
+);
