@@ -107,8 +107,12 @@ export class Identity {
       });
     }
     this.accept({ ...principal, user: before.user }, undefined);
-    const scopes = [...principal.scopes];
-    return principal.expiresAt === undefined ? { scopes } : { scopes, expiresAt: principal.expiresAt };
+    const { expiresAt } = principal;
+    return {
+      scopes: [...principal.scopes],
+      ...(expiresAt !== undefined && { expiresAt }),
+      at: this.#parts.now(),
+    };
   }
 
   close(): void {

@@ -313,7 +313,7 @@ export class Session implements Sink {
     if (this.#attachments.count > 0) {
       throw new WhalesongError("conflict", "hello: it comes first, before any subscription");
     }
-    const { state, streams, node, onHello } = this.#services;
+    const { state, streams, node, now, onHello } = this.#services;
     const principal = await this.#identity.hello(request);
     if (this.#state === "greeting") this.#state = "ready";
     onHello(this.id, principal.user, request.client);
@@ -326,6 +326,7 @@ export class Session implements Sink {
       head: state.positions.cursor(streams.head),
       limits: { ...limits },
       scopes: [...principal.scopes],
+      at: now(),
     };
     return principal.expiresAt === undefined ? result : { ...result, expiresAt: principal.expiresAt };
   }

@@ -1,9 +1,18 @@
 /* The SDK's platform in browsers: the native WebSocket.
  *
  * It cannot be paused; a stream whose loop is too slow is parked instead (clients/core/subscriptions.ts). It does not
- * tell why a handshake failed either: every such failure is retried. */
+ * tell why a handshake failed either: every such failure is retried.
+ *
+ * Web workers, WebViews, React Native and the like are browsers here: nothing but WebSocket and timers must be there. */
 
 import type { Platform, Socket, SocketEvents } from "../core/platform.ts";
+
+/** Globals that not every page, worker, WebView or app has. */
+const optional = globalThis as {
+  crypto?: { getRandomValues?: (bytes: Uint8Array<ArrayBuffer>) => unknown };
+  performance?: { now?: () => number };
+  reportError?: (error: unknown) => void;
+};
 
 export const browserPlatform: Platform = {
   name: "browser",
@@ -12,15 +21,26 @@ export const browserPlatform: Platform = {
     const timer = setTimeout(run, ms);
     return () => clearTimeout(timer);
   },
-  now: () => Date.now(),
+  now: () => optional.performance?.now?.() ?? Date.now(),
   random: () => Math.random(),
-  // randomUUID exists in secure contexts alone; a page on plain http needs ids too.
-  uniqueId: () =>
-    Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join(
-      "",
-    ),
-  report: (error) => reportError(error),
+  uniqueId: () => Array.from(randomBytes(16), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+  report: (error) => {
+    if (optional.reportError !== undefined) optional.reportError(error);
+    else
+      setTimeout(() => {
+        throw error;
+      }, 0);
+  },
 };
+
+/** From `crypto.getRandomValues`, which plain http has too, as opposed to `randomUUID`. Where there is none, from Math.random:
+ *  good enough to tell one client's publish keys from another's, and nothing here is a secret. */
+function randomBytes(count: number): Uint8Array {
+  const bytes = new Uint8Array(count);
+  if (optional.crypto?.getRandomValues !== undefined) optional.crypto.getRandomValues(bytes);
+  else bytes.forEach((_, i) => (bytes[i] = Math.floor(Math.random() * 256)));
+  return bytes;
+}
 
 class BrowserSocket implements Socket {
   readonly #ws: WebSocket;
@@ -48,7 +68,7 @@ class BrowserSocket implements Socket {
   destroy(): void {
     // The browser would wait for the peer's close frame before it says so itself.
     this.#ws.close();
-    queueMicrotask(() => this.#ended(1006, ""));
+    void Promise.resolve().then(() => this.#ended(1006, ""));
   }
 
   #ended(code: number, reason: string): void {

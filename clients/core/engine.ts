@@ -22,7 +22,7 @@ import type { Platform } from "./platform.ts";
 import { encodeRequest, Requests } from "./requests.ts";
 import { Stream } from "./stream.ts";
 import { type Answered, Subscriptions, type SubscriptionSession } from "./subscriptions.ts";
-import { TokenRenewal } from "./tokens.ts";
+import { type TokenLife, TokenRenewal } from "./tokens.ts";
 
 export class Engine implements ConnectionOwner {
   readonly events: Listeners<ClientEvents>;
@@ -42,14 +42,15 @@ export class Engine implements ConnectionOwner {
     this.#settings = settings;
     this.events = new Listeners((error) => platform.report(error));
     this.connection = new Connection(platform, settings, this, this.events);
-    this.#requests = new Requests(platform, settings.codec, settings.requestTimeoutMs);
+    this.#requests = new Requests(platform, settings);
     this.#subscriptions = new Subscriptions(platform, settings.random);
     this.#keyPrefix = platform.uniqueId();
-    this.#renewal = new TokenRenewal(
+    this.#renewal = new TokenRenewal({
       platform,
-      () => this.#renewToken(),
-      (error) => this.events.emit("error", error),
-    );
+      renew: () => this.#renewToken(),
+      askTime: () => this.request("ping", {}),
+      onError: (error) => this.events.emit("error", error),
+    });
   }
 
   get hello(): Hello {
@@ -90,7 +91,7 @@ export class Engine implements ConnectionOwner {
   async auth(token: string): Promise<ResultOf<"auth">> {
     const renewed = await this.request("auth", { token });
     this.connection.setToken(token);
-    if (this.#settings.getToken !== undefined) this.#renewal.watch(renewed.expiresAt);
+    if (this.#settings.getToken !== undefined) this.#renewal.watch(renewed);
     return renewed;
   }
 
@@ -124,7 +125,7 @@ export class Engine implements ConnectionOwner {
     this.#requests.sessionReady(send, hello.limits);
     this.#subscriptions.sessionReady(this.#session(send));
     this.#requests.sendWaiting();
-    if (this.#settings.getToken !== undefined) this.#renewal.watch(hello.expiresAt);
+    if (this.#settings.getToken !== undefined) this.#renewal.watch(hello);
     const starting = this.#starting;
     this.#starting = undefined;
     if (starting === undefined) this.events.emit("connect", hello);
@@ -171,7 +172,7 @@ export class Engine implements ConnectionOwner {
     this.events.emit("close", error === undefined ? {} : { error });
   }
 
-  async #renewToken(): Promise<{ expiresAt?: number }> {
+  async #renewToken(): Promise<TokenLife> {
     const { getToken } = this.#settings;
     if (getToken === undefined) return {};
     const token = await getToken();

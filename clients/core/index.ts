@@ -12,7 +12,7 @@ export { compareCursors } from "./cursors.ts";
 export { ConnectionError, type ConnectionErrorCode } from "./errors.ts";
 export type { ClientEvents, Disconnect } from "./events.ts";
 export { clientLimits } from "./limits.ts";
-export type { ActAs, ConnectOptions, StreamOptions } from "./options.ts";
+export type { ActAs, ConnectOptions, RateLimitOptions, StreamOptions } from "./options.ts";
 export type { AbortSignalLike } from "./platform.ts";
 export type { Stream } from "./stream.ts";
 export { closeCodes, mayComeBack } from "../../protocol/close.ts";

@@ -27,8 +27,12 @@ export const clientLimits = {
   moveMs: 1_000,
   /** A node that refuses a request as `unavailable` is left for another; once round all URLs in so long. */
   moveAgainMs: 60_000,
-  /** Renewals of a token are at least this far apart. */
-  renewalMs: 1_000,
+  /** `getToken` is asked to renew a token at least this long after the last time. */
+  renewalMs: 5_000,
+  /** Jitter on top of the `retryAfterMs` of a refusal for the rate: below this or `retryAfterMs`, doubled for each in a row. */
+  holdMs: 20,
+  /** The highest such jitter. */
+  holdJitterMs: 5_000,
   /** The longest one timer can run. */
   timerMs: 2_000_000_000,
 } as const;

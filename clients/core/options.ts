@@ -27,8 +27,12 @@ export interface ConnectOptions {
   /** Back-off between two attempts at one URL, full jitter, with a ceiling that doubles from `initialMs` (default 100)
    *  to `maxMs` (default 10,000); the other URLs are tried meanwhile. `false` gives up at the first failure. */
   reconnect?: Partial<BackoffOptions> | false;
-  /** How long a request may go without its answer, reconnections included; 0 for no limit. @default 30_000 */
+  /** How long a request may go without its answer, reconnections included; 0 for no limit. The time that it waits for
+   *  the broker's rate does not count. @default 30_000 */
   requestTimeoutMs?: number;
+  /** A request that is refused as `rate_limited` is sent again when the broker says, and those behind it wait. Past these
+   *  bounds it is refused to the caller, with the broker's error. `false` never waits. */
+  rateLimit?: Partial<RateLimitOptions> | false;
   /** How long one attempt may take to reach a session. @default 10_000 */
   connectTimeoutMs?: number;
   /** Silence after which the broker is asked for a sign of life; as much again, and the connection is given up.
@@ -38,6 +42,13 @@ export interface ConnectOptions {
   onError?: (error: Error) => void;
   /** Replaces the source of the back-off's jitter and of the order in which URLs are tried. */
   random?: () => number;
+}
+
+export interface RateLimitOptions {
+  /** How long a request may wait for the broker's rate, in milliseconds. @default 300_000 */
+  maxWaitMs: number;
+  /** How many times it may be refused for the rate and sent again. @default 100 */
+  maxRefusals: number;
 }
 
 export interface ActAs {
@@ -74,6 +85,7 @@ export interface Settings {
   readonly client: string;
   readonly backoff: BackoffOptions | undefined;
   readonly requestTimeoutMs: number;
+  readonly rateLimit: RateLimitOptions;
   readonly connectTimeoutMs: number;
   readonly heartbeatMs: number;
   readonly random: () => number;
@@ -109,6 +121,7 @@ export function settle(
             maxMs: duration("reconnect.maxMs", reconnect.maxMs ?? 10_000),
           },
     requestTimeoutMs: duration("requestTimeoutMs", options.requestTimeoutMs ?? 30_000),
+    rateLimit: rateLimit(options.rateLimit ?? {}),
     connectTimeoutMs: duration("connectTimeoutMs", options.connectTimeoutMs ?? 10_000),
     heartbeatMs: duration("heartbeatMs", options.heartbeatMs ?? (urls.length > 1 ? 10_000 : 30_000)),
     random: options.random ?? (() => platform.random()),
@@ -145,6 +158,15 @@ export function socketUrl(url: string): string {
   const secure = /^(wss|https)$/i.test(scheme);
   const prefix = path.replace(/\/+$/, "");
   return `${secure ? "wss" : "ws"}://${host}${prefix.endsWith("/v1/ws") ? prefix : `${prefix}/v1/ws`}${query}`;
+}
+
+function rateLimit(given: Partial<RateLimitOptions> | false): RateLimitOptions {
+  if (given === false) return { maxWaitMs: 0, maxRefusals: 0 };
+  const maxRefusals = given.maxRefusals ?? 100;
+  if (typeof maxRefusals !== "number" || !(maxRefusals >= 0)) {
+    throw refusal("rateLimit.maxRefusals", `a count, 0 or more; got ${String(maxRefusals)}`);
+  }
+  return { maxWaitMs: duration("rateLimit.maxWaitMs", given.maxWaitMs ?? 300_000), maxRefusals };
 }
 
 function duration(option: string, ms: number): number {

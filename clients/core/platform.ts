@@ -51,11 +51,12 @@ export interface Platform {
   openSocket(url: string, subprotocol: string, events: SocketEvents): Socket;
   /** Runs `run` once after `ms`; the returned function cancels it. */
   setTimer(run: () => void, ms: number): () => void;
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds since some moment, by a clock that never jumps. Not the time of day. */
   now(): number;
   /** Uniform in [0, 1). */
   random(): number;
-  /** A short text that no other client will make, of letters, digits and `-`. */
+  /** 32 hexadecimal digits that no other client will make. They need not be secret: they tell this client's publish keys from
+   *  those of the same user's other clients. */
   uniqueId(): string;
   /** Surfaces an exception that a user's listener threw, as the platform shows uncaught ones. */
   report(error: unknown): void;

@@ -7,29 +7,44 @@
  * here, in the order they were asked. A lost session makes those that are `resend` wait again, under their old ids:
  * every operation may be applied twice, since a post carries its key. The others belong to their session and go with
  * it, silently. Frames are encoded when asked, so that what the caller changes later does not travel.
+ *
+ * A request refused as `rate_limited` has not taken effect. It waits as long as the broker asked, and is sent again under its old
+ * id, within the bounds of `connect()`'s option `rateLimit`. Those behind it wait too. Commands and reads have a lane each, since
+ * the broker has a rate of its own for commands: reading goes on while writing is held back. The time spent
+ * waiting for the rate does not count as time without an answer.
  * Knows neither sockets nor subscriptions. */
 
 import { type CodecName, encode, isJson } from "../../protocol/codec.ts";
 import { WhalesongError } from "../../protocol/errors.ts";
 import { limits } from "../../protocol/limits.ts";
 import type { Op } from "../../protocol/schemas.ts";
+import { backoffMs } from "./backoff.ts";
 import { ConnectionError } from "./errors.ts";
+import { type InLane, Lane } from "./lane.ts";
 import { clientLimits } from "./limits.ts";
+import type { RateLimitOptions, Settings } from "./options.ts";
 import type { Platform } from "./platform.ts";
 
 type Frame = string | Uint8Array;
 
-interface Pending {
-  readonly id: number;
+interface Pending extends InLane {
   readonly op: Op;
   readonly frame: Frame;
   readonly bytes: number;
-  readonly deadline: number;
+  readonly lane: Lane<Pending>;
   readonly resend: boolean;
   readonly resolve: (ok: unknown) => void;
   readonly reject: (error: Error) => void;
-  sent: boolean;
+  /** When the last answer may come, by the platform's clock. */
+  deadline: number;
+  /** Refusals for the rate so far. */
+  refusals: number;
+  /** Since when it waits for the broker's rate; undefined while it does not. */
+  heldSinceMs: number | undefined;
 }
+
+/** Operations that read: the rate of a user's commands does not hold them back. */
+const readOps = new Set<Op>(["ping", "get", "following", "followers", "relationship", "read", "cursor"]);
 
 export interface Ask {
   op: Op;
@@ -44,11 +59,16 @@ export class Requests {
   readonly #platform: Platform;
   readonly #codec: CodecName;
   readonly #timeoutMs: number;
-  /** By id; in the order asked, which is also the order of deadlines. */
+  readonly #rateLimit: RateLimitOptions;
+  readonly #random: () => number;
+  /** By id, in the order of deadlines. That is the order asked, too, but for those that waited for the rate. */
   readonly #pending = new Map<number, Pending>();
-  /** Those not sent yet, from `#next` on; may hold some that are done meanwhile. */
-  #queue: Pending[] = [];
-  #next = 0;
+  /** Streams and tokens: what the session itself needs goes before everything else. */
+  readonly #ofSession = new Lane<Pending>();
+  readonly #commands = new Lane<Pending>();
+  readonly #reads = new Lane<Pending>();
+  readonly #lanes = [this.#ofSession, this.#commands, this.#reads];
+  readonly #cancelHolds = new Set<() => void>();
   #bytes = 0;
   #inFlight = 0;
   #window = 0;
@@ -57,10 +77,15 @@ export class Requests {
   #lastId = 0;
   #cancelTimer: (() => void) | undefined;
 
-  constructor(platform: Platform, codec: CodecName, timeoutMs: number) {
+  constructor(
+    platform: Platform,
+    settings: Pick<Settings, "codec" | "requestTimeoutMs" | "rateLimit" | "random">,
+  ) {
     this.#platform = platform;
-    this.#codec = codec;
-    this.#timeoutMs = timeoutMs;
+    this.#codec = settings.codec;
+    this.#timeoutMs = settings.requestTimeoutMs;
+    this.#rateLimit = settings.rateLimit;
+    this.#random = settings.random;
   }
 
   /** Requests without an answer. */
@@ -82,30 +107,50 @@ export class Requests {
       );
     }
     this.#lastId = id;
-    const deadline = this.#timeoutMs > 0 ? this.#platform.now() + this.#timeoutMs : Infinity;
     const { op, resend, resolve, reject } = ask;
-    const pending: Pending = { id, op, frame, bytes, deadline, resend, resolve, reject, sent: false };
+    const lane = !resend || op === "auth" ? this.#ofSession : readOps.has(op) ? this.#reads : this.#commands;
+    const pending: Pending = {
+      id,
+      op,
+      frame,
+      bytes,
+      lane,
+      resend,
+      resolve,
+      reject,
+      state: "waiting",
+      deadline: this.#deadline(),
+      refusals: 0,
+      heldSinceMs: undefined,
+    };
     this.#pending.set(id, pending);
     this.#bytes += bytes;
-    const free = !resend || (this.#inFlight < this.#window && this.#next === this.#queue.length);
-    if (this.#send !== undefined && free) {
+    const isFree = lane.isFree && (lane === this.#ofSession || this.#inFlight < this.#window);
+    if (this.#send !== undefined && isFree) {
       this.#sendNow(pending, this.#send);
     } else {
-      this.#queue.push(pending);
+      if (lane.isHeldBack) pending.heldSinceMs = this.#platform.now();
+      lane.add(pending);
     }
     this.#watch();
   }
 
   /** Whether the request `id` was sent in this session and is unanswered. */
   isSent(id: number): boolean {
-    return this.#pending.get(id)?.sent === true;
+    return this.#pending.get(id)?.state === "sent";
   }
 
-  /** Settles the request `id`; an answer to none that waits is ignored. */
+  /** Settles the request `id`, unless it waits for the broker's rate. An answer to none that was sent is ignored. */
   answer(id: number, ok: unknown, error: Error | undefined): void {
     const pending = this.#pending.get(id);
-    if (pending === undefined || !pending.sent) return;
-    this.#remove(pending);
+    if (pending === undefined || pending.state !== "sent") return;
+    if (this.#rateLimit.maxRefusals > 0 && error instanceof WhalesongError && error.code === "rate_limited") {
+      this.#hold(pending, error);
+      return;
+    }
+    this.#inFlight--;
+    pending.lane.answered();
+    this.#forget(pending);
     if (error !== undefined) pending.reject(error);
     else if (typeof ok === "object" && ok !== null) pending.resolve(ok);
     else
@@ -129,17 +174,18 @@ export class Requests {
   /** Sends what waits, as far as the window allows. */
   sendWaiting(): void {
     if (this.#send === undefined) return;
-    while (this.#inFlight < this.#window && this.#next < this.#queue.length) {
-      const pending = this.#queue[this.#next++] as Pending;
-      if (this.#pending.has(pending.id)) this.#sendNow(pending, this.#send);
+    for (;;) {
+      const first = this.#ofSession.peek() ?? (this.#inFlight < this.#window ? this.#peek() : undefined);
+      if (first === undefined) return;
+      this.#sendNow(first, this.#send);
     }
-    if (this.#next === this.#queue.length) {
-      if (this.#next > 0) this.#queue = [];
-      this.#next = 0;
-    } else if (this.#next >= 4_096) {
-      this.#queue = this.#queue.slice(this.#next);
-      this.#next = 0;
-    }
+  }
+
+  #peek(): Pending | undefined {
+    const command = this.#commands.peek();
+    const read = this.#reads.peek();
+    if (command === undefined || read === undefined) return command ?? read;
+    return command.id < read.id ? command : read;
   }
 
   /** The session is gone: what it left unanswered waits for the next, or goes. */
@@ -147,22 +193,26 @@ export class Requests {
     this.#send = undefined;
     this.#inFlight = 0;
     for (const pending of this.#pending.values()) {
-      pending.sent = false;
-      if (!pending.resend) this.#remove(pending);
+      if (pending.resend) pending.state = "waiting";
+      else this.#forget(pending);
     }
-    this.#queue = [...this.#pending.values()];
-    this.#next = 0;
+    const waiting = [...this.#pending.values()].sort((a, b) => a.id - b.id);
+    for (const lane of this.#lanes) {
+      lane.restart(waiting.filter((pending) => pending.lane === lane));
+    }
   }
 
   /** Refuses all that waits with `error`. */
   rejectAll(error: Error): void {
     this.sessionLost();
-    const all = this.#queue;
-    this.#queue = [];
+    const all = [...this.#pending.values()].sort((a, b) => a.id - b.id);
     this.#pending.clear();
+    for (const lane of this.#lanes) lane.restart([]);
     this.#bytes = 0;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
+    for (const cancel of this.#cancelHolds) cancel();
+    this.#cancelHolds.clear();
     for (const pending of all) pending.reject(error);
   }
 
@@ -183,15 +233,66 @@ export class Requests {
   }
 
   #sendNow(pending: Pending, send: (frame: Frame) => void): void {
-    pending.sent = true;
+    pending.lane.sent(pending);
+    pending.state = "sent";
+    if (pending.heldSinceMs !== undefined) this.#renew(pending);
     this.#inFlight++;
     send(pending.frame);
   }
 
-  #remove(pending: Pending): void {
+  /** Takes a request that was sent or waits out of everything but its lane's account of sent ones. */
+  #forget(pending: Pending): void {
+    pending.state = "done";
     this.#pending.delete(pending.id);
     this.#bytes -= pending.bytes;
-    if (pending.sent) this.#inFlight--;
+  }
+
+  /** `pending` was refused for its rate: its lane is held, and it waits at its place there, or is given up. */
+  #hold(pending: Pending, refusal: WhalesongError): void {
+    const { lane } = pending;
+    const nowMs = this.#platform.now();
+    this.#inFlight--;
+    const wasHeld = lane.isHeld;
+    lane.refused();
+    const askedMs = refusal.details.retryAfterMs ?? 0;
+    // Jitter on top, and the more of it the more often in a row: others may wait for the same rate.
+    const jitter = { initialMs: Math.max(clientLimits.holdMs, askedMs), maxMs: clientLimits.holdJitterMs };
+    const holdMs = askedMs + backoffMs(lane.refusalsInARow - 1, jitter, this.#random);
+    pending.heldSinceMs ??= nowMs;
+    pending.refusals++;
+    const { maxRefusals, maxWaitMs } = this.#rateLimit;
+    if (pending.refusals > maxRefusals || nowMs + askedMs - pending.heldSinceMs > maxWaitMs) {
+      this.#forget(pending);
+      pending.reject(refusal);
+    } else {
+      pending.state = "waiting";
+      this.#renew(pending);
+      lane.putBack(pending);
+    }
+    // The others of one flight are refused together with the first, for the same time.
+    if (!wasHeld) this.#releaseAfter(lane, Math.min(holdMs, clientLimits.timerMs));
+    this.sendWaiting();
+  }
+
+  #releaseAfter(lane: Lane<Pending>, holdMs: number): void {
+    const cancel = this.#platform.setTimer(() => {
+      this.#cancelHolds.delete(cancel);
+      lane.release();
+      this.sendWaiting();
+    }, holdMs);
+    this.#cancelHolds.add(cancel);
+  }
+
+  #deadline(): number {
+    return this.#timeoutMs > 0 ? this.#platform.now() + this.#timeoutMs : Infinity;
+  }
+
+  /** The time for an answer begins anew. */
+  #renew(pending: Pending): void {
+    if (this.#timeoutMs === 0) return;
+    pending.deadline = this.#deadline();
+    this.#pending.delete(pending.id);
+    this.#pending.set(pending.id, pending);
   }
 
   /** One timer for all: it stands at the oldest deadline. */
@@ -206,19 +307,43 @@ export class Requests {
 
   #expire(): void {
     this.#cancelTimer = undefined;
-    const now = this.#platform.now();
-    const expired: Pending[] = [];
+    const nowMs = this.#platform.now();
+    const due: Pending[] = [];
     for (const pending of this.#pending.values()) {
-      if (pending.deadline > now) break;
-      expired.push(pending);
+      if (pending.deadline > nowMs) break;
+      due.push(pending);
     }
-    for (const pending of expired) this.#remove(pending);
-    for (const { op, reject } of expired) {
-      const message = `${op}: no answer within ${this.#timeoutMs} ms; whether it took effect is unknown`;
-      reject(new ConnectionError("timeout", message));
+    const failures: { pending: Pending; error: Error }[] = [];
+    for (const pending of due) {
+      const isHeld = pending.state === "waiting" && pending.lane.isHeldBack;
+      if (isHeld) pending.heldSinceMs ??= nowMs - this.#timeoutMs;
+      const heldMs = isHeld ? nowMs - (pending.heldSinceMs as number) : undefined;
+      if (heldMs !== undefined && heldMs < this.#rateLimit.maxWaitMs) {
+        this.#renew(pending);
+        continue;
+      }
+      if (pending.state === "sent") {
+        this.#inFlight--;
+        pending.lane.dropped();
+      }
+      this.#forget(pending);
+      failures.push({ pending, error: this.#failureOf(pending, heldMs) });
     }
+    for (const { pending, error } of failures) pending.reject(error);
     this.sendWaiting();
     this.#watch();
+  }
+
+  #failureOf({ op }: Pending, heldMs: number | undefined): Error {
+    if (heldMs === undefined) {
+      const message = `${op}: no answer within ${this.#timeoutMs} ms; whether it took effect is unknown`;
+      return new ConnectionError("timeout", message);
+    }
+    return new WhalesongError(
+      "rate_limited",
+      `${op}: not sent, since requests before it were held back by the broker's rate for ${Math.round(heldMs)} ms; ` +
+        "ask for less at once, or raise rateLimit.maxWaitMs",
+    );
   }
 }
 

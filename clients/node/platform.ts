@@ -4,7 +4,7 @@
  * when the turn's promises have run. A burst of requests, or of answers that lead to new requests, costs one system
  * call instead of one each. */
 
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 
 import { type PerMessageDeflateOptions, WebSocket } from "ws";
@@ -21,9 +21,9 @@ export const nodePlatform: Platform = {
     const timer = setTimeout(run, ms);
     return () => clearTimeout(timer);
   },
-  now: () => Date.now(),
+  now: () => performance.now(),
   random: () => Math.random(),
-  uniqueId: () => randomUUID().replaceAll("-", ""),
+  uniqueId: () => randomBytes(16).toString("hex"),
   report: (error) =>
     queueMicrotask(() => {
       throw error;
@@ -55,7 +55,9 @@ class NodeSocket implements Socket {
     this.#ws = ws;
     const end: { status?: number; cause?: unknown } = {};
     ws.on("upgrade", (response) => {
-      this.#tcp = response.socket;
+      // Bun brings a `ws` of its own, which has no such socket: frames leave one by one there.
+      const tcp = response.socket as Duplex | null | undefined;
+      if (typeof tcp?.cork === "function") this.#tcp = tcp;
     });
     ws.on("unexpected-response", (_request, response) => {
       if (response.statusCode !== undefined) end.status = response.statusCode;

@@ -19,6 +19,9 @@ import { hasChromium, launchChromium } from "./chromium.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
+/** A page from here is no secure context: it has neither crypto.randomUUID nor crypto.subtle. */
+const insecureHost = "insecure.test";
+
 /** What the cookbook's page calls the broker; test pages do too. */
 const example = "http://127.0.0.1:5252";
 
@@ -37,7 +40,7 @@ if (hasChromium()) await runAll();
 
 async function runAll(): Promise<void> {
   await bundleSdk();
-  const browser = await launchChromium();
+  const browser = await launchChromium([`--host-resolver-rules=MAP ${insecureHost} 127.0.0.1`]);
   tap.teardown(() => browser.close());
 
   for (const [codec, compress] of [
@@ -70,6 +73,45 @@ async function runAll(): Promise<void> {
       t.equal(Number(count) > 0, compress, `${count} messages compressed`);
     });
   }
+
+  await tap.test("a page on plain http, which is no secure context, posts and reads", async (t) => {
+    const { open } = await start(t, {}, insecureHost);
+    const page = await open(
+      browser,
+      `<!doctype html><script type="module">
+        import { connect } from "http://127.0.0.1:5252/client.js";
+        const me = await connect("http://127.0.0.1:5252", { user: "alice" });
+        const posted = await Promise.all([me.post("one"), me.post("two")]);
+        globalThis.results = [isSecureContext, typeof crypto.randomUUID, typeof crypto.subtle, posted.length];
+      </script>`,
+    );
+    await page.waitForFunction("globalThis.results !== undefined");
+    t.same(await page.evaluate("globalThis.results"), [false, "undefined", "undefined", 2]);
+  });
+
+  await tap.test("a module worker posts and reads", async (t) => {
+    const { open } = await start(t);
+    const page = await open(
+      browser,
+      `<!doctype html><script type="module">
+        const source = \`
+          import { connect } from "http://127.0.0.1:5252/client.js";
+          const me = await connect("http://127.0.0.1:5252", { user: "alice" });
+          const stream = me.stream("user:alice", { from: "live" });
+          await stream.opened;
+          await me.post("from a worker");
+          for await (const event of stream) {
+            if (event.event !== "post") continue;
+            postMessage(event.post.text);
+            break;
+          }\`;
+        const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })), { type: "module" });
+        worker.onmessage = ({ data }) => (globalThis.results = data);
+      </script>`,
+    );
+    await page.waitForFunction("globalThis.results !== undefined");
+    t.equal(await page.evaluate("globalThis.results"), "from a worker");
+  });
 
   await tap.test("a page comes back to a broker that restarted, and misses nothing", async (t) => {
     const { url, restart, open } = await start(t);
@@ -170,7 +212,7 @@ function slowReader(count: number): string {
 }
 
 /** A broker, and a web server of another origin whose pages may use it. */
-async function start(t: Test, given: Partial<BrokerOptions> = {}): Promise<World> {
+async function start(t: Test, given: Partial<BrokerOptions> = {}, host = "127.0.0.1"): Promise<World> {
   const data = await mkdtemp(join(tmpdir(), "whalesong-browser-"));
   let html = "";
   const pages = createServer((_request, response) => {
@@ -178,7 +220,7 @@ async function start(t: Test, given: Partial<BrokerOptions> = {}): Promise<World
     response.end(html.replaceAll(example, url));
   });
   await new Promise<void>((resolve) => pages.listen(0, "127.0.0.1", resolve));
-  const origin = `http://127.0.0.1:${(pages.address() as AddressInfo).port}`;
+  const origin = `http://${host}:${(pages.address() as AddressInfo).port}`;
   const options: Partial<BrokerOptions> = {
     data,
     logLevel: "error",

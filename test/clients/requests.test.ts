@@ -54,12 +54,12 @@ await tap.test("an answered error is a WhalesongError with its code and details"
   const { me, peer } = await startSession(t);
   const refused = t.rejects(me.post("hi"), {
     name: "WhalesongError",
-    code: "rate_limited",
-    retryable: true,
-    message: "scripted rate_limited",
-    details: { retryAfterMs: 800 },
+    code: "bad_request",
+    retryable: false,
+    message: "scripted bad_request",
+    details: { field: "text" },
   });
-  peer.refuse(await peer.expect("post"), "rate_limited", true, { retryAfterMs: 800 });
+  peer.refuse(await peer.expect("post"), "bad_request", false, { field: "text" });
   await refused;
 });
 
