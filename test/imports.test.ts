@@ -103,3 +103,17 @@ await tap.test("lmdb, ws, msgpackr and nats stay where they belong", async (t) =
   for (const file of importersOf("nats")) t.match(file, /^broker\/cluster\//, `${file} may import nats`);
   t.ok(importersOf("lmdb").length > 0 && importersOf("ws").length > 0 && importersOf("msgpackr").length > 0);
 });
+
+await tap.test("nothing that a client sent is called: every Packr leaves `toJSON` alone", async (t) => {
+  let count = 0;
+  for (const file of importersOf("msgpackr")) {
+    const text = readFileSync(join(root, file), "utf8");
+    const imported = /import \{([^}]*)\} from "msgpackr"/.exec(text)?.[1] ?? "";
+    t.notMatch(imported, /\b(pack|encode|addExtension)\b/, `${file} packs by a Packr of its own`);
+    for (const [, options] of text.matchAll(/new Packr\(([^)]*)\)/g)) {
+      count++;
+      t.match(options, /useToJSON: false/, file);
+    }
+  }
+  t.ok(count >= 6, `${count} are found`);
+});

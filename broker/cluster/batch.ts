@@ -5,7 +5,7 @@
  * A writer is one run of one node. It numbers its batches from 1, and begins again at 1 with a higher generation when it has given up
  * on some. Commands carry the time of the writer's clock. */
 
-import { pack, unpack } from "msgpackr";
+import { Packr, unpack } from "msgpackr";
 
 import type { Stamped } from "../state/index.ts";
 
@@ -24,8 +24,22 @@ export class BatchError extends Error {
   override readonly name = "BatchError";
 }
 
+/** `toJSON` in what a client sent is a key like any other, and is not called. */
+const packr = new Packr({ useRecords: false, useToJSON: false });
+
+/** @throws for a command that cannot be packed; see `faultOfCommand` */
 export function encodeBatch({ writer, generation, number, commands }: Batch): Uint8Array {
-  return pack([batchFormat, writer, generation, number, commands]);
+  return packr.pack([batchFormat, writer, generation, number, commands]);
+}
+
+/** Why a command cannot be part of a batch; undefined when it can. */
+export function faultOfCommand(command: Stamped): { error: unknown } | undefined {
+  try {
+    packr.pack(command);
+    return undefined;
+  } catch (error) {
+    return { error };
+  }
 }
 
 /** @throws BatchError for one of a newer format, or for what is no batch at all */

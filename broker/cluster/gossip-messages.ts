@@ -52,7 +52,7 @@ const maxGeneration = 2 ** 31;
 /** Runs told of in one message. */
 const maxRuns = 1_024;
 
-const packr = new Packr({ useRecords: false, variableMapSize: true });
+const packr = new Packr({ useRecords: false, variableMapSize: true, useToJSON: false });
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: "number" });
 
 export function encodeGossip(message: GossipMessage): Uint8Array {

@@ -12,6 +12,8 @@
  * were never stored are given up with it, and what comes after them goes under a higher generation, so that a copy
  * of them which was held up somewhere does not count once a later command has.
  *
+ * A command that cannot be packed is refused alone; the others of its batch are sent.
+ *
  * Knows no NATS. */
 
 import { randomBytes } from "node:crypto";
@@ -19,7 +21,7 @@ import { randomBytes } from "node:crypto";
 import { WhalesongError } from "../../protocol/index.ts";
 import { weightOf } from "../log/weight.ts";
 import type { Command, Outcome, Stamped } from "../state/index.ts";
-import { type Batch, encodeBatch } from "./batch.ts";
+import { type Batch, encodeBatch, faultOfCommand } from "./batch.ts";
 import type { Verdict } from "./writers.ts";
 
 /** Commands in one batch, and what they may weigh together, in bytes, about: a message of NATS holds 1 MiB by default. */
@@ -278,12 +280,32 @@ export class Sender {
   #send(waiting: Waiting[]): void {
     const at = Date.now();
     const commands = waiting.map(({ command }): Stamped => Object.assign(command, { at }));
-    const batch = { writer: this.writer, generation: this.#generation, number: ++this.#number, commands };
+    const [generation, number] = [this.#generation, this.#number + 1];
+    let bytes: Uint8Array;
+    try {
+      bytes = encodeBatch({ writer: this.writer, generation, number, commands });
+    } catch (error) {
+      this.#sendOthers(waiting, commands, error);
+      return;
+    }
+    this.#number = number;
     const since = waiting[0]?.since ?? this.#now();
-    const { generation, number } = batch;
-    const sent: Sent = { generation, number, bytes: encodeBatch(batch), waiting, since, isStored: false };
+    const sent: Sent = { generation, number, bytes, waiting, since, isStored: false };
     this.#sent.push(sent);
     this.#publish(sent);
+  }
+
+  /** Some of a batch cannot be packed: refuses them, and sends the others. */
+  #sendOthers(waiting: Waiting[], commands: Stamped[], cause: unknown): void {
+    const others: Waiting[] = [];
+    for (let i = 0; i < waiting.length; i++) {
+      const fault = faultOfCommand(commands[i]!);
+      if (fault === undefined) others.push(waiting[i]!);
+      else waiting[i]!.reject(fault.error);
+    }
+    if (others.length === waiting.length) for (const { reject } of others) reject(cause);
+    else if (others.length > 0) this.#send(others);
+    this.#noteIdle();
   }
 
   #publish(sent: Sent): void {

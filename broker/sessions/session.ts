@@ -259,7 +259,7 @@ export class Session implements Sink {
     if (isPage(op)) this.#pages++;
     this.#perform(request).then(
       (result) => {
-        if (id !== undefined) this.#sendMessage({ id, ok: result });
+        if (id !== undefined) this.#answer(id, result);
         this.#answered(op);
       },
       (error: unknown) => {
@@ -267,6 +267,15 @@ export class Session implements Sink {
         this.#answered(op);
       },
     );
+  }
+
+  /** An answer that cannot be encoded fails its request alone. */
+  #answer(id: number, result: object): void {
+    try {
+      this.#sendMessage({ id, ok: result });
+    } catch (error) {
+      this.#answerError(id, error);
+    }
   }
 
   #answered(op: Request["op"]): void {

@@ -79,7 +79,8 @@ const flag = { reply: 1, deleted: 2, reposted: 4 };
 const headBytes = 12;
 const replyBytes = 20;
 
-const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: false });
+/** `toJSON` in what a client sent is a key like any other, and is not called. */
+const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: false, useToJSON: false });
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: "number" });
 const none = Buffer.alloc(0);
 

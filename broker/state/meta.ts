@@ -3,7 +3,7 @@
  *   meta   "state"    msgpack of Meta
  *          "applied"  offset u48      (alone, since every snapshot reads it)  */
 
-import { pack, unpack } from "msgpackr";
+import { Packr, unpack } from "msgpackr";
 
 import { type Offset, type UserNo, readU48, u48Key } from "./bytes.ts";
 import type { Table } from "./environment.ts";
@@ -46,6 +46,7 @@ export interface WriterMark {
   seq: number;
 }
 
+const packr = new Packr({ useRecords: false, useToJSON: false });
 const stateKey = Buffer.from("state");
 const appliedKey = Buffer.from("applied");
 
@@ -55,7 +56,7 @@ export function readMeta(table: Table): Meta | undefined {
 }
 
 export function writeMeta(table: Table, meta: Meta): void {
-  table.putSync(stateKey, pack(meta));
+  table.putSync(stateKey, packr.pack(meta));
 }
 
 /** The offset of the last command applied, as the present snapshot has it. */

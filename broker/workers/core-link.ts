@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import { type ErrorBody, WhalesongError } from "../../protocol/index.ts";
 import type { Cursors } from "../sessions/index.ts";
 import type { Cursor, CursorKey, Offset } from "../state/index.ts";
-import { Channel } from "./channel.ts";
+import { Channel, type ChannelOptions } from "./channel.ts";
 import type { FromWorker, Questions, Ticket, ToWorker } from "./messages.ts";
 
 interface Asked {
@@ -19,8 +19,8 @@ export class CoreLink implements Cursors {
   readonly #asked = new Map<Ticket, Asked>();
   #ticket: Ticket = 0;
 
-  constructor(stream: Duplex, onMessage: (message: ToWorker) => void, onClosed: () => void) {
-    this.#channel = new Channel(stream, { onMessage, onClosed });
+  constructor(stream: Duplex, options: ChannelOptions<ToWorker, FromWorker>) {
+    this.#channel = new Channel(stream, options);
   }
 
   send(message: FromWorker): void {
@@ -42,6 +42,11 @@ export class CoreLink implements Cursors {
 
   refuse(ticket: Ticket, error: ErrorBody): void {
     this.#take(ticket).reject(WhalesongError.fromBody(error));
+  }
+
+  /** A question could not be sent. */
+  fail(ticket: Ticket, error: unknown): void {
+    this.#take(ticket).reject(error);
   }
 
   async get(key: CursorKey): Promise<Cursor | undefined> {

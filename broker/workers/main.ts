@@ -14,7 +14,12 @@ const endAtOnce = (): void => process.exit(1);
 process.on("disconnect", endAtOnce);
 
 let worker: Worker | undefined;
-const link = new CoreLink(new Socket({ fd: channelFd }), receive, endAtOnce);
+const link = new CoreLink(new Socket({ fd: channelFd }), {
+  onMessage: receive,
+  onClosed: endAtOnce,
+  onUnreadable: endAtOnce,
+  onUnsendable: (message, error) => worker!.unsendable(message, error),
+});
 
 function receive(message: ToWorker): void {
   if (message[0] === "start") void start(message);

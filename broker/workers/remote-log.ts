@@ -109,6 +109,12 @@ export class RemoteLog implements Log, Intake {
     this.#noteIdle();
   }
 
+  /** A command could not be sent. */
+  fail(ticket: Ticket, error: unknown): void {
+    this.#take(ticket).reject(error);
+    this.#noteIdle();
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     if (this.#waiting.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));

@@ -70,6 +70,15 @@ export class Seat {
     this.#channel = new Channel(this.#child.stdio[channelFd] as Duplex, {
       onMessage: (message) => this.#receive(message),
       onClosed: () => {},
+      onUnsendable: (message, error) => {
+        if (message[0] === "answer") this.#refuse(message[1], error);
+        else this.#fail(error);
+      },
+      onFault: (message, error) => {
+        if (message[0] === "append" || message[0] === "ask") this.#refuse(message[1], error);
+        else options.core.logger.error({ err: error }, "fault");
+      },
+      onUnreadable: (error) => this.#fail(error),
     });
     this.#ended = new Promise((resolve) => {
       const onEnd = (reason: string): void => {
@@ -168,6 +177,12 @@ export class Seat {
 
   kill(): void {
     this.#child.kill("SIGKILL");
+  }
+
+  /** Ends a worker that can no longer be spoken to. */
+  #fail(error: unknown): void {
+    this.#failure = `what it says, or is told, cannot be read: ${(error as Error).message}`;
+    this.kill();
   }
 
   #receive(message: FromWorker): void {

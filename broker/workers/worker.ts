@@ -11,7 +11,7 @@ import { type Metrics, createMetrics } from "../metrics.ts";
 import type { BrokerOptions } from "../options.ts";
 import { type Entry, type Offset, State } from "../state/index.ts";
 import type { CoreLink } from "./core-link.ts";
-import type { ToWorker } from "./messages.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
 import { RemoteLog } from "./remote-log.ts";
 
 /** Offsets heard, or ms gone by, after which it says how far it is. */
@@ -101,6 +101,14 @@ export class Worker {
         break;
       case "start":
     }
+  }
+
+  /** A message could not be sent: the request that it was for fails, and it alone. @throws `error` when it was for none */
+  unsendable(message: FromWorker, error: unknown): void {
+    const { link, log } = this.#parts;
+    if (message[0] === "append") log.fail(message[1], error);
+    else if (message[0] === "ask") link.fail(message[1], error);
+    else throw error;
   }
 
   /** Takes over a connection; undefined when it ended on its way. */

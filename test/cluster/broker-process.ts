@@ -26,8 +26,8 @@ const lookMs = 50;
 /** What a node logged last is shown when a test fails: so many characters. */
 const shownLog = 6_000;
 
-const unlimited = ["--user-rate", "1000000", "--user-burst", "1000000"];
-const manyRequests = ["--connection-rate", "1000000", "--connection-burst", "1000000"];
+export const unlimited = ["--user-rate", "1000000", "--user-burst", "1000000"];
+export const manyRequests = ["--connection-rate", "1000000", "--connection-burst", "1000000"];
 
 export interface NodeOptions {
   name: string;

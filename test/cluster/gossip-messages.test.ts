@@ -47,6 +47,24 @@ await tap.test("what is sent is what is read", async (t) => {
   );
 });
 
+function updateOf(cursors: unknown[]): GossipMessage {
+  const update = { epoch: "e", run: "r", node: "n", kind: "update", number: 1, cursors };
+  return update as GossipMessage;
+}
+
+await tap.test("a row that is no cursor is left out, and those beside it are heard", async (t) => {
+  const good = [cursorKey(7, "phone", "home"), 5, 0] as const;
+  for (const bad of [
+    [cursorKey(7, "d".repeat(1_100), "home"), 5, 0],
+    [cursorKey(7, "phone", "home"), -1, 0],
+    [cursorKey(0, "phone", "home"), 5, 0],
+    ["home", 5, 0],
+    [good[0], 5],
+    null,
+  ])
+    t.match(decodeGossip(encodeGossip(updateOf([bad, good, bad]))), { cursors: [good] }, JSON.stringify(bad));
+});
+
 await tap.test("whatever bytes come, they are a message or are refused as none", async (t) => {
   let refused = 0;
   fc.assert(

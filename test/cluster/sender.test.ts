@@ -9,6 +9,7 @@ import { Sender } from "../../broker/cluster/sender.ts";
 import { type Writers, judge, noted } from "../../broker/cluster/writers.ts";
 import type { Command, Outcome } from "../../broker/state/index.ts";
 import { WhalesongError } from "../../protocol/index.ts";
+import { post } from "../state/store.ts";
 
 const seed = Number(process.env["WHALESONG_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 
@@ -135,6 +136,27 @@ for (let run = 0; run < 8; run++) {
     },
   );
 }
+
+/** What cannot be packed does not come from clients: it stands for whatever they may find some day. */
+const unpackable = (): Command => post("x", { data: { n: 2n ** 70n } });
+
+await tap.test("a command that cannot be packed is refused alone, and its batch goes on", async (t) => {
+  const network = new Network(randomOf(seed), 60_000);
+  const { sender } = network;
+  sender.open();
+  const refused = [unpackable(), unpackable()].map((faulty) => sender.append(faulty));
+  const told = ["a", "b"].map((name) => sender.append(command(name)));
+  const alone = sender.append(unpackable());
+  for (const each of [...refused, alone]) await t.rejects(each, /too large to fit/);
+  t.same(
+    (await Promise.all(told)).map(({ offset }) => offset),
+    [1, 2],
+  );
+  await t.rejects(sender.append(unpackable()), "a whole batch of them");
+  await sender.append(command("c"));
+  t.same(network.applied, ["a", "b", "c"]);
+  t.equal(sender.pending, 0);
+});
 
 await tap.test("a writer that was forgotten goes on, and nothing counts twice", async (t) => {
   const network = new Network(randomOf(seed), 60_000);

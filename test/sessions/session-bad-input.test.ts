@@ -240,3 +240,84 @@ await tap.test(
     t.match(await alice.request("get", { post: id }), { post: { text: "whole: \ud83d\udc0b" } });
   },
 );
+
+await tap.test("msgpack whose strings are not UTF-8 is a bad frame, and nothing of it is kept", async (t) => {
+  const { broker } = await start(t);
+  const client = await broker.connect("carol", { codec: "msgpack" });
+  const post = (text: number[], key: number[]): Buffer =>
+    Buffer.concat([
+      Buffer.from("83a26f70a4706f7374a474657874", "hex"), // {"op": "post", "text":
+      Buffer.of(0xa0 | text.length, ...text),
+      Buffer.from("a36b6579", "hex"), // "key":
+      Buffer.of(0xa0 | key.length, ...key),
+    ]);
+  for (const frame of [
+    post([0x63, 0x61, 0x66, 0xe9], [0x6b]),
+    post([0x61], [0xe9, 0x31]),
+    post([0x61], [0xe8, 0x31]),
+  ]) {
+    const count = client.others.length;
+    client.sendRaw(frame);
+    await client.until(() => client.others.length > count);
+    t.match(client.others.at(-1), { id: null, error: { code: "bad_frame", message: /not UTF-8/ } });
+  }
+  t.equal(broker.head, 0);
+  t.ok(await client.request("post", { text: "café", key: "é1" }));
+});
+
+await tap.test("the same map is judged the same in either codec", async (t) => {
+  const { broker } = await start(t);
+  const levels = 10_000;
+  const text = (name: string): Buffer => Buffer.from(encode("msgpack", name as unknown as object));
+  const deep = { json: "[".repeat(levels) + "]".repeat(levels), bytes: Buffer.alloc(levels, 0x91) };
+  deep.bytes[levels - 1] = 0x90;
+  const proto = {
+    json: '{"__proto__":{"a":1}}',
+    bytes: Buffer.concat([Buffer.of(0x81), text("__proto__"), Buffer.of(0x81, 0xa1, 0x61, 1)]),
+  };
+  const frames: [json: string, msgpack: Buffer][] = [];
+  for (const { json, bytes } of [deep, proto]) {
+    for (const field of ["data", "x", "filter", "text", "__proto__"]) {
+      frames.push([
+        `{"id":9999,"op":"post","text":"a",${JSON.stringify(field)}:${json}}`,
+        Buffer.concat([
+          Buffer.of(0x84),
+          ...[text("id"), Buffer.of(0xcd, 0x27, 0x0f), text("op"), text("post"), text("text"), text("a")],
+          ...[text(field), bytes],
+        ]),
+      ]);
+    }
+  }
+  for (const value of [
+    { "": 1 },
+    [null],
+    1e300,
+    -7,
+    "x".repeat(17_000),
+    Array(17_000).fill(0),
+    { toJSON: 1 },
+  ])
+    for (const field of ["data", "text", "as", "mentions", "key", "id", "op", "colour"])
+      for (const op of ["post", "subscribe"]) {
+        const message = { id: 9999, op, text: "a", stream: "home", [field]: value };
+        frames.push([JSON.stringify(message), Buffer.from(encode("msgpack", message))]);
+      }
+  const clients = {
+    json: await broker.connect("dora", { codec: "json" }),
+    msgpack: await broker.connect("dora", { codec: "msgpack" }),
+  };
+  for (const [json, msgpack] of frames) {
+    const answers: unknown[] = [];
+    for (const [client, frame] of [
+      [clients.json, json],
+      [clients.msgpack, msgpack],
+    ] as const) {
+      const count = client.others.length;
+      client.sendRaw(frame);
+      await client.until(() => client.others.length > count);
+      const { id, error } = client.others.at(-1) as { id: number; error?: Message };
+      answers.push([id, error?.["code"], error?.["field"]]);
+    }
+    t.same(answers[1], answers[0], json.slice(0, 100));
+  }
+});
