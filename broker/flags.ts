@@ -50,6 +50,13 @@ function parseYesNo(text: string): boolean {
   return text === "yes" || text === "true";
 }
 
+function parseList(text: string): string[] {
+  return text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+}
+
 function parsePort(text: string): number {
   const port = parseCount(text);
   if (port > 65_535) throw new InvalidArgumentError("a port is a number from 0 to 65535.");
@@ -117,8 +124,8 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
   [
     "corsOrigins",
     "--cors-origin <origins>",
-    "origins of pages that may connect, by commas; * is any",
-    (text) => text.split(","),
+    "origins of pages and apps that may connect, by commas; null: pages without a name; * is any",
+    parseList,
   ],
   [
     "compress",

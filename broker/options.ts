@@ -66,7 +66,8 @@ export interface BrokerOptions {
   cursorMs: number;
   /** Over how long a stop spreads its goodbyes, in ms. */
   drainMs: number;
-  /** Origins of browser pages that may use the broker besides its own; `*` is any. */
+  /** Origins of browser pages and apps that may use the broker besides its own: `https://example.com`, `capacitor://localhost`,
+   *  `null` for pages without a name; `*` is any. */
   corsOrigins: string[];
   /** Whether WebSocket clients that ask for compression (permessage-deflate) get it. */
   compress: boolean;
@@ -184,13 +185,7 @@ export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
   }
   if (!Number.isInteger(options.workers))
     throw new OptionsError(`workers: a whole number; got ${options.workers}`);
-  for (const origin of options.corsOrigins) {
-    if (origin !== "*" && !(URL.canParse(origin) && new URL(origin).origin === origin)) {
-      throw new OptionsError(
-        `corsOrigins: ${JSON.stringify(origin)} is no origin; one looks like https://example.com:8443, or is *`,
-      );
-    }
-  }
+  for (const origin of options.corsOrigins) checkOrigin(origin);
   if (options.authSecret !== undefined && options.jwks !== undefined) {
     throw new OptionsError("authSecret, jwks: tokens are checked by one or the other, not both");
   }
@@ -211,6 +206,27 @@ export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
     );
   }
   return options;
+}
+
+/** Origins are compared as text, so one that no browser would send is refused: it would let nobody in. @throws OptionsError */
+function checkOrigin(origin: string): void {
+  if (origin === "*" || origin === "null" || origin === originOf(origin)) return;
+  const meant = originOf(origin.trim());
+  const mend = meant === undefined ? "" : `; browsers send it as ${meant}`;
+  throw new OptionsError(
+    `corsOrigins: ${JSON.stringify(origin)} is no origin${mend}; one looks like https://example.com:8443 or capacitor://localhost, or is null (pages without a name), or * (any)`,
+  );
+}
+
+/** The origin of an address as browsers send it: scheme://host[:port]. */
+function originOf(address: string): string | undefined {
+  if (!URL.canParse(address)) return undefined;
+  const { origin, protocol, host } = new URL(address);
+  // Schemes that are not the web's have no origin by the URL standard; apps and extensions send their scheme and host.
+  const said = origin === "null" ? `${protocol}//${host.toLowerCase()}` : origin;
+  return /^[a-z][a-z0-9+.-]*:\/\/(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d+)?$/.test(said) || said === "file://"
+    ? said
+    : undefined;
 }
 
 /** Without a way to check tokens whoever connects says who they are. */

@@ -30,6 +30,11 @@ export function badRequest(field: string, message: string): WhalesongError {
   return new WhalesongError("bad_request", `${field}: ${message}`, { field });
 }
 
+/** A body that is no JSON. */
+export function unknownMediaType(): HttpError {
+  return new HttpError(415, badRequest("content-type", "bodies are JSON; send application/json"));
+}
+
 /** How `error` is answered. Whatever is none of the known refusals is a fault: `onFault` hears of it, the client does not. */
 export function refusalOf(error: unknown, onFault: (error: unknown) => void): Refusal {
   if (error instanceof HttpError) return { ...answer(error.refusal, error.status), headers: error.headers };
@@ -57,7 +62,7 @@ function frameworkRefusal(error: unknown): Refusal | undefined {
         new WhalesongError("too_large", `body: over ${limits.frameBytes} bytes`, { field: "body" }),
       );
     case "FST_ERR_CTP_INVALID_MEDIA_TYPE":
-      return answer(badRequest("content-type", "bodies are JSON; send application/json"), 415);
+      return refusalOf(unknownMediaType(), () => {});
     case "FST_ERR_CTP_INVALID_CONTENT_LENGTH":
       return answer(badRequest("content-length", "the body is not as long as it says"));
     case "FST_ERR_BAD_URL":

@@ -27,21 +27,14 @@ import {
   TokenBucket,
 } from "../sessions/index.ts";
 import { ClientFile } from "./client-file.ts";
-import { HttpError, badRequest, refusalOf } from "./errors.ts";
+import { HttpError, badRequest, refusalOf, unknownMediaType } from "./errors.ts";
 import { createOpenApi } from "./openapi.ts";
 import { checkOpenModeOrigin, corsHeaders, isAllowed, preflightHeaders } from "./origins.ts";
-import {
-  type Query,
-  asOf,
-  authenticate,
-  credentialsOf,
-  fieldsOf,
-  parseJson,
-  parseQuery,
-  queryFields,
-} from "./requests.ts";
+import { type Query, parseQuery } from "./query.ts";
+import { asOf, authenticate, fieldsOf, parseJson, queryFields } from "./requests.ts";
 import { type Path, type Route, routes, streamQuery } from "./routes.ts";
-import { EventStreams } from "./sse.ts";
+import { EventStreams, refusedStream, streamHeaders } from "./sse.ts";
+import { HttpRequest } from "./upgrades.ts";
 
 /** A part of a path: the longest stream's name, each byte of it in percent-encoding. */
 const pathPartChars = 4_096;
@@ -90,7 +83,7 @@ export async function createHttpServer(parts: HttpParts): Promise<FastifyInstanc
     bodyLimit: limits.frameBytes,
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveMs,
-    http: { maxHeaderSize: headBytes },
+    http: { maxHeaderSize: headBytes, IncomingMessage: HttpRequest },
     routerOptions: { maxParamLength: pathPartChars },
     return503OnClosing: false, // operations say that the broker stops, in the shape that all refusals have
     frameworkErrors: (error, _request, reply) => refuse(error, reply as unknown as FastifyReply),
@@ -105,7 +98,7 @@ export async function createHttpServer(parts: HttpParts): Promise<FastifyInstanc
   server.addHook("preClose", async () => streams.close());
   const greeter = new Greeter(parts);
   for (const route of routes) addRoute(server, route, { parts, greeter });
-  addStream(server, { streams, greeter });
+  addStream(server, { streams, greeter, parts });
   addHealthRoutes(server, parts);
   addFiles(server, parts);
   refuseOtherMethods(server, served);
@@ -118,17 +111,19 @@ export function frameworkLogger(logger: Logger): FastifyBaseLogger {
   return logger.isLevelEnabled("warn") ? logger.child({}, { level: "warn" }) : logger;
 }
 
-export function refuser({
-  logger,
-  onRefusal,
-  onFault,
-}: Pick<HttpParts, "logger" | "onRefusal" | "onFault">): (error: unknown, reply: FastifyReply) => void {
-  const fault = onFault ?? ((error: unknown) => logger.error({ err: error }, "fault"));
+export function refuser(
+  parts: Pick<HttpParts, "logger" | "onRefusal" | "onFault">,
+): (error: unknown, reply: FastifyReply) => void {
+  const fault = faultHandler(parts);
   return (error, reply) => {
     const { status, headers, body } = refusalOf(error, fault);
-    onRefusal?.(body.error.code);
+    parts.onRefusal?.(body.error.code);
     reply.code(status).headers(headers).send(body);
   };
+}
+
+function faultHandler({ logger, onFault }: Pick<HttpParts, "logger" | "onFault">): (error: unknown) => void {
+  return onFault ?? ((error) => logger.error({ err: error }, "fault"));
 }
 
 /** What Node's parser refuses: there is no request to answer, but someone may read this. */
@@ -164,11 +159,20 @@ function acceptJsonAlone(server: FastifyInstance): void {
     if (!isUtf8(body)) throw new WhalesongError("bad_frame", "the body is not valid UTF-8");
     return parseJson(body.toString());
   });
+  // Clients name a type for a body that they do not send, too: curl -d '' does. Where there are no bytes there is no body,
+  // whatever it is called: the framework would refuse some names before it has looked.
+  server.addHook("onRequest", async ({ raw: { headers } }) => {
+    if (!/^application\/json\s*(;|$)/i.test(headers["content-type"] ?? "")) delete headers["content-type"];
+  });
+  server.addContentTypeParser("*", options, async (_request: FastifyRequest, body: Buffer) => {
+    if (body.length > 0) throw unknownMediaType();
+    return undefined;
+  });
 }
 
 function guardOrigins(server: FastifyInstance, { corsOrigins, authenticator }: HttpParts): void {
   server.addHook("onRequest", async (request, reply) => {
-    const { headers, method, raw } = request;
+    const { headers, method, raw, routeOptions } = request;
     reply.headers({
       "x-content-type-options": "nosniff",
       "referrer-policy": "no-referrer", // URLs may hold tokens
@@ -178,12 +182,16 @@ function guardOrigins(server: FastifyInstance, { corsOrigins, authenticator }: H
     });
     const isPreflight = method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
     if (isPreflight && headers.origin !== undefined && isAllowed(headers.origin, corsOrigins)) {
-      return reply.code(204).headers(preflightHeaders).send();
+      return reply.code(204).headers(preflightHeaders(headers)).send();
     }
-    if (authenticator.isOpen && raw.url?.startsWith("/v1/") === true)
-      checkOpenModeOrigin(headers, corsOrigins);
+    if (authenticator.isOpen && !isHealthCheck(routeOptions.url)) checkOpenModeOrigin(raw, corsOrigins);
     return undefined;
   });
+}
+
+/** By the route that a path has found, however the path is spelled: monitors ask by any name, and learn nothing of anybody. */
+function isHealthCheck(route: string | undefined): boolean {
+  return route === "/healthz" || route === "/readyz";
 }
 
 /** Finds out who asks, and holds back who asks too often. */
@@ -198,7 +206,7 @@ class Greeter {
   /** @throws `unauthenticated`, `rate_limited` */
   async greet({ raw }: FastifyRequest, query: Query, actor?: string): Promise<Principal> {
     const { authenticator } = this.#parts;
-    const principal = await authenticate(authenticator, credentialsOf(raw, query), actor);
+    const principal = await authenticate(authenticator, { request: raw, query, actor });
     this.#takeToken(raw.socket, principal);
     return principal;
   }
@@ -252,32 +260,41 @@ function addRoute(
 
 function addStream(
   server: FastifyInstance,
-  { streams, greeter }: { streams: EventStreams; greeter: Greeter },
+  { streams, greeter, parts }: { streams: EventStreams; greeter: Greeter; parts: HttpParts },
 ): void {
+  const start = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    const query = parseQuery(request.url);
+    const principal = await greeter.greet(request, query);
+    const { device, lastEventId, from, ...rest } = queryFields(query, streamQuery);
+    if (device !== undefined) checkFields("hello", { op: "hello", device });
+    const preset = device === undefined ? "live" : "resume";
+    const fields: FieldsOf<"subscribe"> = checkFields("subscribe", {
+      ...rest,
+      from: request.headers["last-event-id"] || (lastEventId ?? from ?? preset),
+      op: "subscribe",
+    });
+    await streams.start(reply.raw, {
+      principal,
+      fields,
+      device: device as string | undefined,
+      headers: reply.getHeaders(),
+    });
+    reply.hijack();
+  };
   server.route({
     method: "GET",
     url: "/v1/stream",
     exposeHeadRoute: false, // it would never end
     handler: async (request, reply) => {
-      const query = parseQuery(request.url);
-      const principal = await greeter.greet(request, query);
-      const { device, lastEventId, from, ...rest } = queryFields(query, streamQuery);
-      if (device !== undefined) checkFields("hello", { op: "hello", device });
-      const start = request.headers["last-event-id"] ?? lastEventId ?? from;
-      const preset = device === undefined ? "live" : "resume";
-      const fields: FieldsOf<"subscribe"> = checkFields("subscribe", {
-        ...rest,
-        from: start ?? preset,
-        op: "subscribe",
-      });
-      const headers = reply.getHeaders();
-      await streams.start(reply.raw, {
-        principal,
-        fields,
-        device: device as string | undefined,
-        headers,
-      });
-      reply.hijack();
+      try {
+        await start(request, reply);
+        return undefined;
+      } catch (error) {
+        const refusal = refusalOf(error, faultHandler(parts)).body.error;
+        if (!refusal.retryable) throw error;
+        parts.onRefusal?.(refusal.code);
+        return reply.headers(streamHeaders).send(refusedStream(refusal));
+      }
     },
   });
   server.get("/v1/ws", () => {

@@ -7,59 +7,20 @@
 import type { IncomingMessage } from "node:http";
 
 import { WhalesongError, checkHandle, fold } from "../../protocol/index.ts";
-import type { Authenticator, Credentials, Principal } from "../sessions/index.ts";
+import type { Authenticator, Principal } from "../sessions/index.ts";
+import { badBearer, credentialsOf, isOfOtherScheme } from "./credentials.ts";
 import { badRequest } from "./errors.ts";
+import type { Query } from "./query.ts";
 import { type Path, type Route, credentialQuery, shortName } from "./routes.ts";
-
-export type Query = ReadonlyMap<string, string>;
-
-/** The parameters after the `?` of `url`. @throws `bad_request` for a name given twice or bad percent-encoding */
-export function parseQuery(url: string): Query {
-  const query = new Map<string, string>();
-  const start = url.indexOf("?");
-  if (start < 0) return query;
-  for (const pair of url.slice(start + 1).split("&")) {
-    if (pair === "") continue;
-    const equals = pair.indexOf("=");
-    const name = decode(equals < 0 ? pair : pair.slice(0, equals));
-    if (query.has(name)) throw badRequest(name.slice(0, 80), "is given twice");
-    query.set(name, equals < 0 ? "" : decode(pair.slice(equals + 1)));
-  }
-  return query;
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text.replaceAll("+", " "));
-  } catch {
-    throw badRequest(
-      "url",
-      `the query's percent-encoding is not UTF-8 in %XX: ${JSON.stringify(text.slice(0, 80))}`,
-    );
-  }
-}
-
-/** The token or name that comes with a request. @throws `unauthenticated` */
-export function credentialsOf({ headers }: IncomingMessage, query: Query): Credentials {
-  const { authorization } = headers;
-  const token = authorization === undefined ? query.get("token") : bearer(authorization);
-  return { token, user: query.get("user") };
-}
-
-function bearer(authorization: string): string {
-  const [, token] = /^Bearer +(\S+) *$/i.exec(authorization) ?? [];
-  if (token !== undefined) return token;
-  throw new WhalesongError("unauthenticated", "authorization: `Bearer` and a token are needed here", {
-    field: "authorization",
-  });
-}
 
 /** Who asks. In open mode a path that says who acts says it for the whole request. @throws `unauthenticated` */
 export function authenticate(
   authenticator: Authenticator,
-  credentials: Credentials,
-  actor?: string,
+  { request, query, actor }: { request: IncomingMessage; query: Query; actor?: string | undefined },
 ): Promise<Principal> {
+  const credentials = credentialsOf(request, query);
+  if (!authenticator.isOpen && isOfOtherScheme(request, credentials))
+    throw badBearer("`Bearer` and a token are needed here");
   const isToldByPath = authenticator.isOpen && credentials.user === undefined;
   return authenticator.authenticate(isToldByPath ? { ...credentials, user: actor } : credentials);
 }
@@ -84,6 +45,7 @@ export function queryFields(query: Query, names: readonly string[]): Record<stri
     if ((credentialQuery as readonly string[]).includes(given)) continue;
     const name = names.find((known) => given === known || given === shortName(known, names));
     if (name === undefined) throw unknownParameter(given, names);
+    if (text === "" && name !== "limit") continue;
     const [field, within] = name.split(".") as [string, string | undefined];
     if (within === undefined) fields[field] = name === "limit" ? wholeNumber(name, text) : text;
     else if (Object.hasOwn(filter, within)) throw badRequest(name, "is given twice");

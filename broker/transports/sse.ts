@@ -13,6 +13,8 @@
 import type { ServerResponse } from "node:http";
 
 import {
+  type EndEvent,
+  type ErrorBody,
   type FieldsOf,
   type GoodbyeEvent,
   type StreamEvent,
@@ -32,6 +34,19 @@ export interface StreamRequest {
   device: string | undefined;
   /** Headers of the answer, besides its own. */
   headers: Record<string, string | number | string[] | undefined>;
+}
+
+/** Of every answer that is a stream. */
+export const streamHeaders = {
+  "content-type": "text/event-stream",
+  "cache-control": "no-store",
+  "x-accel-buffering": "no", // nginx would hold it back
+} as const;
+
+/** An answer that ends at once, and brings an EventSource back: after any other status than 200 it never asks again. */
+export function refusedStream(error: ErrorBody): string {
+  const data = JSON.stringify({ event: "end", error } satisfies Omit<EndEvent, "sub">);
+  return `retry: ${error.retryAfterMs ?? retryMs}\nevent: end\ndata: ${data}\n\n`;
 }
 
 /** All answers that go on. */
@@ -112,9 +127,7 @@ class SseConnection implements Connection {
     this.#hasBegun = true;
     this.#response.writeHead(200, {
       ...headers,
-      "content-type": "text/event-stream",
-      "cache-control": "no-store",
-      "x-accel-buffering": "no", // nginx would hold it back
+      ...streamHeaders,
     });
     this.#response.write(`retry: ${retryMs}\nid: ${cursor}\n\n`);
   }

@@ -18,9 +18,11 @@ import {
   limits,
   subprotocols,
 } from "../../protocol/index.ts";
-import type { Authenticator, Connection, Session, Sessions } from "../sessions/index.ts";
+import type { Authenticator, Connection, Principal, Session, Sessions } from "../sessions/index.ts";
 import { type OnCompressed, acceptableOffer, deflatingEncoders, perMessageDeflate } from "./compression.ts";
+import { credentialsOf } from "./credentials.ts";
 import { checkOpenModeOrigin } from "./origins.ts";
+import { type Query, parseQuery, valueOf } from "./query.ts";
 import { type WebSocketEncoder, encoders, pingFrame } from "./websocket-frames.ts";
 
 const path = "/v1/ws";
@@ -44,6 +46,12 @@ export interface WebSocketParts {
   /** ms on a clock that does not jump. */
   now: () => number;
   onFault: (error: unknown) => void;
+}
+
+/** What a client asked for with its upgrade. */
+interface Asked {
+  request: IncomingMessage;
+  query: Query;
 }
 
 /** The socket that an upgrade handed over, with what reads from it. */
@@ -189,7 +197,7 @@ export class WebSocketTransport {
     const { authenticator, corsOrigins } = this.#parts;
     if (authenticator.isOpen) {
       try {
-        checkOpenModeOrigin(request.headers, corsOrigins);
+        checkOpenModeOrigin(request, corsOrigins);
       } catch (error) {
         refuse(socket, 403, (error as Error).message);
         return;
@@ -203,19 +211,21 @@ export class WebSocketTransport {
       refuse(socket, 400, `subprotocols served: ${Object.values(subprotocols).join(", ")}`);
       return;
     }
+    let query: Query;
     try {
-      deviceOf(url);
+      query = parseQuery(request.url ?? "");
+      deviceOf(query);
     } catch (error) {
       refuse(socket, 400, (error as Error).message);
       return;
     }
     if (this.#compressed !== undefined) narrowExtensions(request);
     this.#acceptor.handleUpgrade(request, socket, head, (client) =>
-      this.#accept(client as ClientSocket, socket, request, url),
+      this.#accept(client as ClientSocket, socket, { request, query }),
     );
   }
 
-  #accept(client: ClientSocket, socket: Socket, request: IncomingMessage, url: URL): void {
+  #accept(client: ClientSocket, socket: Socket, asked: Asked): void {
     client.raw = socket;
     client.transport = this;
     const codec = client.protocol === subprotocols.msgpack ? "msgpack" : "json";
@@ -226,23 +236,29 @@ export class WebSocketTransport {
     (socket as RawSocket).client = client;
     socket.off("error", destroy); // `ws` listens now
     socket.on("drain", drained);
-    this.#authenticate(client, request, url);
+    this.#authenticate(client, asked);
   }
 
   /** Credentials that come with the upgrade make the session ready without a hello. */
-  #authenticate(client: ClientSocket, request: IncomingMessage, url: URL): void {
+  #authenticate(client: ClientSocket, { request, query }: Asked): void {
     const { authenticator, onFault } = this.#parts;
-    const token = bearer(request.headers.authorization) ?? url.searchParams.get("token") ?? undefined;
-    const user = url.searchParams.get("user") ?? undefined;
-    if (token === undefined && (user === undefined || !authenticator.isOpen)) return;
-    client.session.greetWith(authenticator.authenticate({ token, user }), deviceOf(url)).catch(onFault);
+    let authenticating: Promise<Principal>;
+    try {
+      const credentials = credentialsOf(request, query);
+      if (credentials.token === undefined && (credentials.user === undefined || !authenticator.isOpen))
+        return;
+      authenticating = authenticator.authenticate(credentials);
+    } catch (error) {
+      authenticating = Promise.reject(error);
+    }
+    client.session.greetWith(authenticating, deviceOf(query)).catch(onFault);
   }
 }
 
 /** The device that an upgrade names, checked as `hello`'s is; one that is empty names none. @throws `bad_request` */
-function deviceOf(url: URL): string | undefined {
-  const device = url.searchParams.get("device");
-  return device === null || device === "" ? undefined : checkDevice(device);
+function deviceOf(query: Query): string | undefined {
+  const device = valueOf(query, "device");
+  return device === undefined ? undefined : checkDevice(device);
 }
 
 function receive(client: ClientSocket, bytes: Buffer, isBinary: boolean): void {
@@ -281,11 +297,6 @@ function firstServed(offered: Set<string>): string | false {
     if (name === subprotocols.msgpack) return subprotocols.msgpack;
   }
   return false;
-}
-
-/** The token of an `Authorization` header; an empty one, which is refused, when it holds something else. */
-function bearer(header: string | undefined): string | undefined {
-  return header === undefined ? undefined : (/^Bearer +(\S+)$/i.exec(header)?.[1] ?? "");
 }
 
 const refusalCodes = { 400: "bad_request", 403: "forbidden", 404: "not_found" } as const;

@@ -99,11 +99,64 @@ await tap.test("values that cannot be meant are refused, naming the range or the
       message: new RegExp(`^${name}: from `),
     });
   }
-  for (const origin of ["not an origin", "https://a.example/", "a.example"]) {
+  for (const origin of ["not an origin", "https://a.example/", "a.example", "", " "]) {
     t.throws(() => checkOptions({ corsOrigins: [origin] }), { message: /^corsOrigins: / });
   }
   t.same(checkOptions({ corsOrigins: ["*", "https://a.example:8443"] }).corsOrigins.length, 2);
   t.throws(() => checkOptions({ prot: 1 } as object), { message: /^prot: / });
+});
+
+await tap.test("an origin is any scheme, host and port that browsers and apps send, or null", async (t) => {
+  for (const origin of [
+    "null",
+    "http://localhost:8080",
+    "https://xn--bcher-kva.example",
+    "http://[::1]:8080",
+    "capacitor://localhost",
+    "ionic://localhost",
+    "tauri://localhost",
+    "app://obsidian.md",
+    "app://-",
+    "file://",
+    "chrome-extension://aapbdbdomjkkjkaonfhkkikfgjllcleb",
+    "moz-extension://3f1b6e0c-9d1e-4a3f-8a2b-0c1d2e3f4a5b",
+    "vscode-webview://0abc",
+    "custom+scheme://host:1234",
+  ])
+    t.same(checkOptions({ corsOrigins: [origin] }).corsOrigins, [origin], origin);
+  for (const [origin, mend] of [
+    ["https://A.example", "https://a.example"],
+    ["https://a.example/", "https://a.example"],
+    ["https://a.example:443", "https://a.example"],
+    ["https://bücher.example", "https://xn--bcher-kva.example"],
+    ["Capacitor://Localhost", "capacitor://localhost"],
+    ["capacitor://localhost/", "capacitor://localhost"],
+    ["https://a.example/path?x#y", "https://a.example"],
+    [" https://a.example", "https://a.example"],
+  ] as const)
+    t.throws(() => checkOptions({ corsOrigins: [origin] }), {
+      message: `corsOrigins: ${JSON.stringify(origin)} is no origin; browsers send it as ${mend};`,
+    });
+  for (const origin of [
+    "https://*.a.example",
+    "*.a.example",
+    "localhost",
+    "mailto:a@b",
+    "data:x",
+    "nul",
+    "://x",
+    "capacitor://",
+  ])
+    t.throws(
+      () => checkOptions({ corsOrigins: [origin] }),
+      { message: /^corsOrigins: .* is no origin; one/ },
+      origin,
+    );
+  t.same(parse(["--cors-origin", "https://a.example, capacitor://localhost,null"]).corsOrigins, [
+    "https://a.example",
+    "capacitor://localhost",
+    "null",
+  ]);
 });
 
 await tap.test("a node of a cluster has a name of its own, and its answers wait for NATS", async (t) => {

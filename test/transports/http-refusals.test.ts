@@ -8,6 +8,7 @@ import tap from "tap";
 
 import { Operations } from "../../broker/sessions/index.ts";
 import { TokenAuthenticator } from "../../broker/sessions/token-authenticator.ts";
+import { exchange, statusesIn } from "./exchange.ts";
 import { type CallOptions, call, secret, startServer, tokenFor } from "./server.ts";
 
 const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`;
@@ -304,4 +305,30 @@ await tap.test("a connection that asks too often is held back, a backend is not"
   };
   t.same(await statuses(await tokenFor("alice")), [200, 200, 429, 200]);
   t.same(await statuses(await tokenFor("alice", { scope: "read backend" })), [200, 200, 200, 200]);
+});
+
+await tap.test("where there are no bytes there is no body, whatever type it is said to be of", async (t) => {
+  const { url } = await startServer(t);
+  const types = ["application/x-www-form-urlencoded", "text/plain", "application/json", "x", ";;", "", "*/*"];
+  for (const type of types) {
+    for (const [method, path] of [
+      ["PUT", "/v1/users/bob/follows/alice"],
+      ["DELETE", "/v1/users/bob/follows/alice"],
+      ["GET", "/v1/users/bob/home"],
+    ] as const) {
+      for (const size of [
+        "Content-Length: 0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "\r\n",
+      ]) {
+        const head = `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: ${type}\r\n`;
+        t.same(statusesIn(await exchange(url, `${head}${size}`)), [200], `${method} ${type} ${size}`);
+      }
+    }
+    const body = { body: "a=b", headers: { "content-type": type } };
+    const refused = await call(url, "PUT /v1/users/bob/follows/alice", body);
+    t.equal(refused.status, type === "application/json" ? 400 : 415, `a body of ${type}`);
+  }
+  const needed = { body: "", headers: { "content-type": "application/x-www-form-urlencoded" } };
+  t.match((await call(url, "POST /v1/posts?user=a", needed)).error, { code: "bad_request", field: "text" });
 });

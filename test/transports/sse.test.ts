@@ -1,10 +1,14 @@
 /* Streams as Server-Sent Events. */
 
+import { Agent } from "node:http";
+
 import tap from "tap";
 
 import { Broker } from "../../broker/broker.ts";
+import type { Authenticator } from "../../broker/sessions/index.ts";
 import { TokenAuthenticator } from "../../broker/sessions/token-authenticator.ts";
 import type { Subscription } from "../../broker/streams/index.ts";
+import { WhalesongError } from "../../protocol/index.ts";
 import { workers } from "../workers/count.ts";
 import { EventReader, type ServerEvent } from "./event-reader.ts";
 import { type Test, call, dataFolder, secret, startBroker, startServer, tokenFor } from "./server.ts";
@@ -260,4 +264,53 @@ await tap.test("a page that is allowed may read a stream", async (t) => {
     EventReader.open(`${url}/v1/stream?stream=home&user=alice`, { origin: "https://evil.example" }),
     /403/,
   );
+});
+
+await tap.test(
+  "what may succeed later is told in a stream, so that an EventSource comes back for it",
+  async (t) => {
+    let fault: Error = new WhalesongError("unavailable", "the keys cannot be fetched");
+    const authenticator: Authenticator = {
+      isOpen: false,
+      authenticate: async () => {
+        throw fault;
+      },
+    };
+    const origin = "https://app.example";
+    const { url, faults } = await startServer(t, { authenticator, corsOrigins: [origin] });
+    const open = (): Promise<EventReader> =>
+      EventReader.open(`${url}/v1/stream?stream=home&token=x`, { origin, accept: "text/event-stream" });
+    for (const [error, retry, code] of [
+      [fault, 2_000, "unavailable"],
+      [new WhalesongError("rate_limited", "too fast", { retryAfterMs: 8_765 }), 8_765, "rate_limited"],
+      [new WhalesongError("storage_full", "no room"), 2_000, "storage_full"],
+      [new Error("a fault"), 2_000, "internal"],
+    ] as const) {
+      fault = error;
+      const reader = await open();
+      t.equal(reader.response.headers["access-control-allow-origin"], origin, "a page may read it");
+      t.match(await reader.next(), {
+        event: "end",
+        retry,
+        id: undefined,
+        data: { event: "end", error: { code, retryable: true } },
+      });
+      t.equal(await reader.next(), undefined);
+    }
+    t.same(faults, [fault], "a fault is one once");
+    fault = new WhalesongError("unauthenticated", "token: it expired");
+    await t.rejects(open(), { message: /^401 unauthenticated/ }, "what cannot succeed keeps its status");
+  },
+);
+
+await tap.test("an EventSource that asks too often is told when to come back", async (t) => {
+  const { url } = await startBroker(t, { authSecret: secret, connectionRate: 0.001, connectionBurst: 1 });
+  const token = await tokenFor("alice");
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  t.teardown(async () => agent.destroy());
+  const first = await call(url, "GET /v1/users/alice/home", { token, agent });
+  t.equal(first.status, 200);
+  const { status, text } = await call(url, "GET /v1/stream?stream=home", { token, agent });
+  t.equal(status, 200);
+  t.match(text, /^retry: \d{4,}\nevent: end\ndata: \{.*"rate_limited".*\}\n\n$/);
 });
