@@ -5,10 +5,10 @@
 
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
-import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 
 import { type BrokerOptions, OptionsError, checkOptions, defaults, logLevels } from "./options.ts";
+import { readTextSync } from "./text-file.ts";
 
 const durations: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const sizes: Record<string, number> = {
@@ -219,7 +219,7 @@ function chosen(command: Command): Partial<BrokerOptions> {
 function readConfig(file: string): Partial<BrokerOptions> {
   let values: Record<string, unknown>;
   try {
-    values = JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
+    values = JSON.parse(readTextSync(file)) as Record<string, unknown>;
   } catch (cause) {
     throw new OptionsError(`config ${file}: cannot be read as JSON: ${(cause as Error).message}`, { cause });
   }

@@ -1,10 +1,11 @@
-/* A follow graph from a file, plain or gzip (.gz):
+/* A follow graph from a file, plain or gzip:
  *
  *     a b                  a follows b
  *     a b timestamp kind   an interaction (RT, MT or RE) of a with b: a follows b, and a is as active as it has lines */
 
 import { InteractionGraph } from "../../clients/cli/replay/graph.ts";
-import { parseInteraction, readLines } from "../../clients/cli/replay/interactions.ts";
+import { readLines } from "../../clients/cli/lines.ts";
+import { parseInteraction } from "../../clients/cli/replay/interactions.ts";
 import type { Graph } from "./generate.ts";
 
 export interface ReadGraph extends Graph {
@@ -16,16 +17,12 @@ export interface ReadGraph extends Graph {
 export async function readGraph(path: string): Promise<ReadGraph> {
   const graph = new InteractionGraph();
   const lines: number[] = [];
-  let line = 0;
   let isOfInteractions = false;
-  for await (const text of readLines(path)) {
-    line++;
-    const fields = text.trim().split(/\s+/);
-    if (text.trim() === "" || text.startsWith("#")) continue;
-    const isInteraction = fields.length > 2;
+  for await (const { text, number } of readLines(path)) {
+    const isInteraction = text.split(/\s+/).length > 2;
     isOfInteractions ||= isInteraction;
     // A plain follow is read as an interaction of no matter which kind and time.
-    const interaction = parseInteraction(isInteraction ? text : `${text.trim()} 0 RT`, line);
+    const interaction = parseInteraction(isInteraction ? text : `${text} 0 RT`, number);
     graph.add(interaction);
     const actor = graph.numberOf(interaction.actor);
     lines[actor] = (lines[actor] ?? 0) + 1;

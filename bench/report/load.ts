@@ -3,11 +3,10 @@
  * Files come from other runs, other versions and other hands: each is checked as a whole, and what is wrong is said with
  * its file and its place in it. Fields that are not known here are let be, so that the shape can grow. */
 
-import { readFileSync } from "node:fs";
-
 import { type Static, Type } from "typebox";
 import { Compile } from "typebox/compile";
 
+import { readTextSync } from "../../clients/cli/lines.ts";
 import { type RunResult, resultVersion } from "./result.ts";
 
 /** A file that is no result which can be read here; the message names the file, the place and the mend. */
@@ -119,7 +118,7 @@ const validator: Validator = Compile(Result) as unknown as Validator;
 export function loadResult(file: string): RunResult {
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(file, "utf8"));
+    value = JSON.parse(readTextSync(file));
   } catch (cause) {
     throw new ResultError(`${file}: cannot be read as JSON: ${(cause as Error).message}`, { cause });
   }

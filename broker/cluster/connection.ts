@@ -1,12 +1,11 @@
 /* Connection: one connection to NATS, kept for as long as the broker lives. */
 
-import { readFile } from "node:fs/promises";
-
 import { type ConnectionOptions, Events, type NatsConnection, connect, credsAuthenticator } from "nats";
 
 import type { Logger } from "../logger.ts";
 import type { BrokerOptions } from "../options.ts";
 import { OptionsError } from "../options.ts";
+import { readText } from "../text-file.ts";
 
 /** How long one attempt to connect may take, and how long to wait before the next, in ms. */
 const attemptMs = 3_000;
@@ -61,21 +60,23 @@ async function connectionOptions(options: NatsOptions): Promise<ConnectionOption
   };
   if (options.natsToken !== undefined) given.token = options.natsToken;
   if (options.natsCreds !== undefined)
-    given.authenticator = credsAuthenticator(await readNamed("natsCreds", options.natsCreds));
+    given.authenticator = credsAuthenticator(
+      new TextEncoder().encode(await readNamed("natsCreds", options.natsCreds)),
+    );
   const { natsTlsCa: ca, natsTlsCert: cert, natsTlsKey: key } = options;
   if (ca !== undefined || cert !== undefined || key !== undefined) {
     given.tls = {
-      ...(ca === undefined ? {} : { ca: (await readNamed("natsTlsCa", ca)).toString() }),
-      ...(cert === undefined ? {} : { cert: (await readNamed("natsTlsCert", cert)).toString() }),
-      ...(key === undefined ? {} : { key: (await readNamed("natsTlsKey", key)).toString() }),
+      ...(ca === undefined ? {} : { ca: await readNamed("natsTlsCa", ca) }),
+      ...(cert === undefined ? {} : { cert: await readNamed("natsTlsCert", cert) }),
+      ...(key === undefined ? {} : { key: await readNamed("natsTlsKey", key) }),
     };
   }
   return given;
 }
 
-async function readNamed(option: string, file: string): Promise<Buffer> {
+async function readNamed(option: string, file: string): Promise<string> {
   try {
-    return await readFile(file);
+    return await readText(file);
   } catch (cause) {
     throw new OptionsError(`${option}: ${(cause as Error).message}`, { cause });
   }

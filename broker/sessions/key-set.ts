@@ -4,7 +4,6 @@
  * the set be read again: a file at once, a URL at most every half minute, so that made-up tokens cannot flood its server.
  * A set that cannot be read leaves the keys known before in force. */
 
-import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
 import {
@@ -16,6 +15,7 @@ import {
 } from "jose";
 
 import { WhalesongError } from "../../protocol/index.ts";
+import { readText } from "../text-file.ts";
 
 /** Opens the keys at `source`: an http(s) URL or a path. A file is read now. @throws Error when it cannot be used. */
 export async function openKeySet(
@@ -69,7 +69,7 @@ class KeyFile {
 
   async load(): Promise<void> {
     try {
-      this.#find = createLocalJWKSet(JSON.parse(await readFile(this.#path, "utf8")) as JSONWebKeySet);
+      this.#find = createLocalJWKSet(JSON.parse(await readText(this.#path)) as JSONWebKeySet);
     } catch (cause) {
       throw new Error(`JWKS ${this.#path}: ${(cause as Error).message}`, { cause });
     }

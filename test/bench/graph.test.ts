@@ -64,7 +64,7 @@ await tap.test("few users are enough", async (t) => {
 await tap.test("a file of follows, and one of interactions", async (t) => {
   const folder = t.testdir({});
   const edges = join(folder, "edges.txt.gz");
-  writeFileSync(edges, gzipSync("# a comment\na b\na c\nb c\na b\n\nc c\n"));
+  writeFileSync(edges, gzipSync("\ufeff# a comment\r\na b\na c\nb c\na b\n\nc c\n"));
   const read = await readGraph(edges);
   t.strictSame(
     {

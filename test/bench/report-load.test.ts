@@ -11,7 +11,7 @@ import { minimalResult, richResult } from "./report-examples.ts";
 await tap.test("what was written is read again", (t) => {
   const file = join(t.testdir(), "result.json");
   for (const result of [richResult(), minimalResult()]) {
-    writeFileSync(file, JSON.stringify(result));
+    writeFileSync(file, `\ufeff${JSON.stringify(result)}`);
     t.strictSame(loadResult(file), result);
   }
   t.end();

@@ -69,6 +69,19 @@ await tap.test("compress is off unless a flag, a variable or the config file say
   t.equal(parse(["--compress", "no"]).compress, false);
 });
 
+await tap.test("a config file may be in any encoding that editors save", async (t) => {
+  const text = `\ufeff{\r\n  "port": 4321\r\n}\r\n`;
+  for (const [name, bytes] of [
+    ["utf-8.json", Buffer.from(text)],
+    ["utf-16le.json", Buffer.from(text, "utf16le")],
+    ["utf-16be.json", Buffer.from(text, "utf16le").swap16()],
+  ] as const) {
+    const config = join(folder, name);
+    await writeFile(config, bytes);
+    t.match(parse(["--config", config]), { port: 4321 }, name);
+  }
+});
+
 await tap.test("a config file that is no map of known options is refused", async (t) => {
   for (const [text, message] of [
     ["[]", /JSON map/],

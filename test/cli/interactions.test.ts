@@ -39,6 +39,61 @@ void test("a plain and a gzipped file read the same, with any line ends, and emp
   }
 });
 
+void test("what editors and data sets put into a file besides its lines is passed over", async (t) => {
+  const folder = t.testdir();
+  const text = `\ufeff# a comment\n  # another\n% and KONECT's kind\n\n${lines.join("\n \n")}\n# the end`;
+  const files: [string, string | Buffer][] = [
+    ["bom.txt", text],
+    ["comment-first.txt", text.slice(1)],
+    ["windows.txt", text.replaceAll("\n", "\r\n")],
+    ["old-mac.txt", text.replaceAll("\n", "\r")],
+    ["utf-16le.txt", Buffer.from(text, "utf16le")],
+    ["utf-16be.txt", Buffer.from(text, "utf16le").swap16()],
+    ["UPPER.TXT.GZ", gzipSync(text)],
+    ["Mixed.Gz", gzipSync(text.replaceAll("\n", "\r\n"))],
+    ["zipped-without-saying.txt", gzipSync(text)],
+    ["two-members.txt.gz", Buffer.concat([gzipSync(text.slice(0, 60)), gzipSync(text.slice(60))])],
+    ["plain-in-spite-of-its-name.gz", text],
+  ];
+  for (const [name, content] of files) {
+    writeFileSync(join(folder, name), content);
+    t.same(await all(join(folder, name)), parsed, name);
+  }
+});
+
+void test("files without a line are empty, whatever their name", async (t) => {
+  const folder = t.testdir({
+    "empty.txt": "",
+    "empty.txt.gz": "",
+    "bom.txt": "\ufeff",
+    "comments.txt": "# a\n#b\r\n",
+  });
+  for (const name of ["empty.txt", "empty.txt.gz", "bom.txt", "comments.txt"]) {
+    t.same(await all(join(folder, name)), [], name);
+  }
+});
+
+void test("a fault names its line as an editor counts it, in spite of comments and blank lines", async (t) => {
+  for (const end of ["\n", "\r\n", "\r"]) {
+    const folder = t.testdir({ "faulty.txt": ["\ufeff# one", "", "1 2 3 RT", "", "wrong"].join(end) });
+    await t.rejects(all(join(folder, "faulty.txt")), { code: "bad_file", message: /^line 5: "wrong"/ });
+  }
+});
+
+void test("a line end that falls between two chunks is one", async (t) => {
+  const line = "a b 1 RT";
+  // Chunks are 64 KiB: the carriage return is the last byte of the first.
+  const text = `#${"x".repeat(65_536 - 2)}\r\n${line}\r\nwrong`;
+  const folder = t.testdir({ "chunks.txt": text, "wide.txt": `#${"ü".repeat(40_000)}\n${line}` });
+  await t.rejects(all(join(folder, "chunks.txt")), { message: /^line 3: / });
+  t.equal((await all(join(folder, "wide.txt"))).length, 1);
+});
+
+void test("a line without an end does not fill the memory", async (t) => {
+  const folder = t.testdir({ "endless.txt": "a".repeat(3_000_000) });
+  await t.rejects(all(join(folder, "endless.txt")), { code: "bad_file", message: /line 1: .* 1048576 / });
+});
+
 void test("a file larger than one chunk loses no line between chunks", async (t) => {
   const count = 20_000;
   const folder = t.testdir({

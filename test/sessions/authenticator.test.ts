@@ -181,7 +181,8 @@ for (const alg of ["RS256", "ES256", "EdDSA"]) {
   await tap.test(`a ${alg} token is checked with the public key of its kid, from a file`, async (t) => {
     const [pair, stranger] = await Promise.all([generateKeyPair(alg), generateKeyPair(alg)]);
     const file = join(t.testdir(), "keys.json");
-    await writeFile(file, JSON.stringify({ keys: [await publicJwk(pair, alg, "one")] }));
+    // As an editor on Windows saves it.
+    await writeFile(file, `\ufeff${JSON.stringify({ keys: [await publicJwk(pair, alg, "one")] })}\r\n`);
     const tokens = await TokenAuthenticator.create({ jwks: file, now });
     t.equal((await tokens.authenticate({ token: await signedBy(pair, alg, "one") })).user, "alice");
     t.match(await refused(tokens.authenticate({ token: await signedBy(stranger, alg, "one") })), {

@@ -33,7 +33,10 @@ export function registerReplay(program: Command): void {
         "order or unexpected. Use a broker that nobody else publishes to meanwhile; with a token, one of the " +
         "scopes read, write and backend.",
     )
-    .argument("<file>", "lines of `userA userB unixSeconds kind`; plain, or gzip when it ends in .gz")
+    .argument(
+      "<file>",
+      "lines of `userA userB unixSeconds kind`; plain or gzip; lines that begin with # are comments",
+    )
     .option("--speed <n>", "times real time, or max", parseSpeed, "max")
     .option("--subscribers <n>", "live subscribers, chosen at random", wholeNumber(0, 1_000_000), 100)
     .option("--most-mentioned <n>", "and the most mentioned users", wholeNumber(0, 1_000_000), 10)

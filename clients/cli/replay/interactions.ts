@@ -4,14 +4,11 @@
  *                                         MT  A mentions B
  *                                         RE  A replies to B
  *
- * In the order of time; plain, or gzip when the name ends in .gz. Memory does not grow with the file. */
-
-import { createReadStream } from "node:fs";
-import type { Readable } from "node:stream";
-import { createGunzip } from "node:zlib";
+ * In the order of time; what else such a file may hold is the business of lines.ts. */
 
 import { checkHandle } from "../../../protocol/names.ts";
 import { CommandError } from "../command.ts";
+import { readLines } from "../lines.ts";
 
 const kinds = ["RT", "MT", "RE"] as const;
 export type InteractionKind = (typeof kinds)[number];
@@ -55,46 +52,17 @@ export function parseInteraction(text: string, line: number, prefix = ""): Inter
   }
 }
 
-/** The interactions of the file, in its order; empty lines are skipped. @throws CommandError `bad_file` */
+/** The interactions of the file, in its order. @throws CommandError `bad_file` */
 export async function* readInteractions(
   path: string,
   { limit = Infinity, prefix = "" }: ReadOptions = {},
 ): AsyncGenerator<Interaction, void, undefined> {
-  let line = 0;
   let left = limit;
   if (left <= 0) return;
-  for await (const text of readLines(path)) {
-    line++;
-    if (text.trim() === "") continue;
-    yield parseInteraction(text, line, prefix);
+  for await (const { text, number } of readLines(path)) {
+    yield parseInteraction(text, number, prefix);
     if (--left <= 0) return;
   }
-}
-
-/** Lines without their ends; gzip when the name ends in .gz. @throws CommandError `bad_file` */
-export async function* readLines(path: string): AsyncGenerator<string, void, undefined> {
-  const file = createReadStream(path);
-  let source: Readable = file;
-  if (path.endsWith(".gz")) {
-    const gunzip = createGunzip();
-    file.on("error", (error) => gunzip.destroy(error));
-    source = file.pipe(gunzip);
-  }
-  source.setEncoding("utf8");
-  let rest = "";
-  try {
-    for await (const chunk of source as AsyncIterable<string>) {
-      const lines = (rest + chunk).split("\n");
-      rest = lines.pop() ?? "";
-      yield* lines;
-    }
-  } catch (cause) {
-    throw new CommandError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
-  } finally {
-    source.destroy();
-    file.destroy();
-  }
-  if (rest !== "") yield rest;
 }
 
 function badLine(line: number, message: string, cause?: unknown): CommandError {
