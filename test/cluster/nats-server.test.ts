@@ -1,6 +1,6 @@
 /* The NATS servers that tests of clusters run: what was stored is there after they were killed, and a leader that is killed is replaced. */
 
-import { StorageType, connect } from "nats";
+import { ErrorCode, type NatsConnection, type NatsError, StorageType, type StreamInfo, connect } from "nats";
 import tap from "tap";
 
 import { NatsServers, natsTest } from "./nats-server.ts";
@@ -57,7 +57,20 @@ async function store(nats: NatsServers, replicas: number): Promise<void> {
 
 async function stored(nats: NatsServers): Promise<number> {
   const connection = await connect({ servers: nats.urls.split(","), maxReconnectAttempts: -1 });
-  const { state } = await (await connection.jetstreamManager()).streams.info("KEPT");
-  await connection.close();
-  return state.messages;
+  try {
+    return (await informationOf(connection)).state.messages;
+  } finally {
+    await connection.close();
+  }
+}
+
+/** A server that has just become the leader may leave a question unanswered. */
+async function informationOf(connection: NatsConnection): Promise<StreamInfo> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await (await connection.jetstreamManager()).streams.info("KEPT");
+    } catch (error) {
+      if ((error as NatsError).code !== (ErrorCode.Timeout as string) || attempt === 6) throw error;
+    }
+  }
 }

@@ -37,6 +37,13 @@ export function missingNats(): string | undefined {
   return "nats-server is not installed: apt-get install nats-server (or sh test/setup/packages.sh)";
 }
 
+/** Whether the installed server takes `sync_interval`, as 2.10 and newer do. */
+export function knowsSyncInterval(): boolean {
+  const version = askProgram("nats-server", ["--version"], /v([\d.]+)/) ?? "0.0";
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > 2 || (major === 2 && minor >= 10);
+}
+
 /** Runs `body` as a test when there is a nats-server. Without one it is skipped and says why; in CI that is a failure. */
 export async function natsTest(
   tap: Test,

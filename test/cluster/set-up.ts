@@ -3,6 +3,7 @@
 import { cp } from "node:fs/promises";
 
 import { type Machine, packagedFolder } from "./machine.ts";
+import { knowsSyncInterval } from "./nats-server.ts";
 import type { Runbook } from "./runbook.ts";
 
 const copies = `${packagedFolder}/certs`;
@@ -20,8 +21,10 @@ export async function setUpNats(machines: readonly Machine[], runbook: Runbook):
   const secret = (await first.run(`${certificates}\nprintf 'secret %s' "$secret"`)).split("secret ")[1]!;
   // As by whatever copies files from machine to machine.
   for (const machine of others) await cp(first.path(copies), machine.path(copies), { recursive: true });
-  for (const part of ["nats-server.env", "sync_interval", "enable --now", "healthz"])
-    await runEverywhere(machines, runbook.take("NATS", part));
+  await runEverywhere(machines, runbook.take("NATS", "nats-server.env"));
+  const withoutSync = runbook.take("NATS", "sync_interval");
+  if (!knowsSyncInterval()) await runEverywhere(machines, withoutSync);
+  for (const part of ["enable --now", "healthz"]) await runEverywhere(machines, runbook.take("NATS", part));
   return secret;
 }
 
