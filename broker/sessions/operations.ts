@@ -245,12 +245,14 @@ export class Operations {
     }
     if (request.after !== undefined) bounds.after = await this.places.reached(request.after, "after");
     const { stream } = await this.resolveStream(request, principal, "look");
-    state.refresh(); // of this very stretch of code, so that the floor is that of what is read
-    if (bounds.after !== undefined) this.places.refuseTooOld(bounds.after, "after");
-    const page = streams.read({ stream, limit: request.limit ?? defaultPageItems, ...bounds });
+    const { after } = bounds;
+    // As each step begins, so that the floor is that of what is read: what a trim takes from a page under way is told.
+    const check = after === undefined ? undefined : () => this.places.refuseTooOld(after, "after");
+    const limit = request.limit ?? defaultPageItems;
+    const { result: page, applied } = await streams.read({ stream, limit, ...bounds }, { check });
     const result: ResultOf<"read"> = { items: page.items, after: state.positions.cursor(page.after) };
     if (page.before !== undefined) result.before = state.positions.cursor(page.before);
-    return this.#durably(page.applied, result);
+    return this.#durably(applied, result);
   }
 
   async #cursor(

@@ -40,6 +40,13 @@ export class Follows {
     return this.#tables.follows.getKeysCount(rangeAfter(follower, 0));
   }
 
+  /** Whether `follower` follows more than `most`. */
+  isOver(follower: UserNo, most: number): boolean {
+    const bytes = this.#tables.followCounts.get(u32Key(follower));
+    if (bytes !== undefined) return bytes.readUInt32BE(0) > most;
+    return this.following(follower, 0, most + 1).length > most;
+  }
+
   /** Within a transaction, of those who are not followed. */
   add(follower: UserNo, target: UserNo, since: Offset): void {
     this.#tables.followCounts.putSync(u32Key(follower), u32Key(this.count(follower) + 1));

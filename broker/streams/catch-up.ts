@@ -3,7 +3,7 @@
  *   waiting ──turn──> a step: one page at most, in one synchronous stretch ──more──> waiting (when its session has room)
  *                        └──reached the head──> linked into the interest index, `live`
  *
- * Steps take turns in slices of the event loop, so that ten thousand resuming readers do not hold up one publish.
+ * Steps take turns (turns.ts), so that ten thousand resuming readers do not hold up one publish.
  *
  * The hand-over loses nothing and repeats nothing because a step is synchronous: it reads up to `head` (all that fan-out
  * was told of), links the subscription and sets its position to `head`; fan-out then gives it exactly what comes after.
@@ -34,6 +34,7 @@ import { Ready } from "./ready.ts";
 import type { Stream } from "./stream.ts";
 import type { Subscription } from "./subscription.ts";
 import type { Tail } from "./tail.ts";
+import type { Lane, Turns } from "./turns.ts";
 
 /** Entries of the tail, or of the log, passed in one step. */
 const maxScanned = 20_000;
@@ -43,9 +44,6 @@ const followsAtOnce = 2_000;
 const comparedWeight = 50;
 /** Follows kept from one step to the next of readers who catch up; 16 bytes each. */
 const keptFollows = 4_194_304;
-/** How long steps may hold the event loop, in ms. */
-const sliceMs = 5;
-
 type Home = Stream & { kind: "home" };
 
 export interface CatchUpParts {
@@ -55,6 +53,7 @@ export interface CatchUpParts {
   home: HomeReader;
   tail: Tail;
   flusher: Flusher;
+  turns: Turns;
   /** Runs the callback once all up to the offset is durable. */
   whenDurable: (offset: Offset, callback: () => void) => void;
   /** A subscription's position fell below the floor while it caught up. */
@@ -71,12 +70,12 @@ export class CatchUp {
   );
   /** The newest `live`, which a crowd that arrives at once shares. */
   #live: Delivery | undefined;
-  #waiting: Subscription[] = [];
-  #running = false;
+  readonly #lane: Lane<Subscription>;
   #delivered = 0;
 
   constructor(parts: CatchUpParts) {
     this.#parts = parts;
+    this.#lane = parts.turns.lane((subscription) => this.#take(subscription));
   }
 
   /** Events handed to sessions by catch-up, since the start. */
@@ -86,30 +85,19 @@ export class CatchUp {
 
   /** Subscriptions that wait for their turn. */
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#lane.waiting;
   }
 
   /** Gives the subscription its next turn. Call it when it begins, and when a session that had no room has room. */
   add(subscription: Subscription): void {
     if (subscription.isQueued) return;
     subscription.isQueued = true;
-    this.#waiting.push(subscription);
-    if (this.#running) return;
-    this.#running = true;
-    setImmediate(() => this.#slice());
+    this.#lane.add(subscription);
   }
 
-  #slice(): void {
-    const end = performance.now() + sliceMs;
-    let taken = 0;
-    while (taken < this.#waiting.length && performance.now() < end) {
-      const subscription = this.#waiting[taken++]!;
-      if (subscription.state === "catching up" && subscription.sink.askForRoom()) this.#step(subscription);
-      else subscription.isQueued = false;
-    }
-    this.#waiting = this.#waiting.slice(taken);
-    this.#running = this.#waiting.length > 0;
-    if (this.#running) setImmediate(() => this.#slice());
+  #take(subscription: Subscription): void {
+    if (subscription.state === "catching up" && subscription.sink.askForRoom()) this.#step(subscription);
+    else subscription.isQueued = false;
   }
 
   #step(subscription: Subscription): void {

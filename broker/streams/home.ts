@@ -1,17 +1,19 @@
-/* HomeReader: what a home stream shows, entry by entry, and its candidates further back. */
+/* HomeReader: what a home stream shows, entry by entry, and its candidates further back.
+ *
+ * What costs as much as its reader follows is done in steps (readings.ts). */
 
 import type {
   DeleteEntry,
   Entry,
-  FollowList,
   Offset,
   PostEntry,
   RepostEntry,
   State,
   UserNo,
 } from "../state/index.ts";
-import { MergeBefore, sourcesBefore } from "./merge.ts";
+import { MergeBefore, type Source, sourcesAfter, sourcesBefore } from "./merge.ts";
 import { passes } from "./predicate.ts";
+import { type Steps, type Work, atOnce } from "./readings.ts";
 import { type Candidates, recentCount } from "./recent.ts";
 import type { Stream } from "./stream.ts";
 
@@ -21,6 +23,18 @@ export const manyFollows = 2_000;
 const maxLookback = 2_000;
 /** Reposters of one original looked at before it is taken as reposted earlier. */
 const maxReposters = 16;
+/** Follows taken at a time into the sources of a merge, */
+const followsAtOnce = 256;
+/** and how many of them cost what a look-up does. */
+const followsPerLookup = 4;
+
+type Home = Stream & { kind: "home" };
+
+interface Lookback {
+  before: Offset;
+  most: number;
+  pushed: boolean;
+}
 
 export class HomeReader {
   readonly #state: State;
@@ -40,57 +54,97 @@ export class HomeReader {
   }
 
   /** The originals of the last candidates before `before`, newest first. `pushed`: only what follows its author's follow. */
-  originalsBefore(
-    stream: Stream & { kind: "home" },
-    before: Offset,
-    most: number,
-    pushed: boolean,
-  ): Offset[] {
-    const some = this.#state.follows.list(stream.reader, 0, manyFollows + 1);
-    if (some.targets.length > manyFollows) {
-      const found = this.#originalsInLog(stream, before, most, pushed);
+  *originalsBefore(stream: Home, { before, most, pushed }: Lookback, work: Work): Steps<Offset[]> {
+    if (this.followsMany(stream.reader)) {
+      const found = yield* this.#originalsInLog(stream, { before, most, pushed }, work);
       if (found.length === most) return found;
     }
     const originals: Offset[] = [];
-    const follows = some.targets.length > manyFollows ? this.#state.follows.list(stream.reader) : some;
-    const merge = new MergeBefore(
-      this.#state,
-      sourcesBefore(this.#state, [...follows.targets, stream.reader], before),
-    );
+    const merge = new MergeBefore(this.#state, yield* this.sourcesBefore(stream.reader, before, work));
     for (let looked = 0; originals.length < most && looked < maxLookback; looked++) {
-      const offset = merge.next();
+      let offset = merge.next(work);
+      for (; offset === "paused"; offset = merge.next(work)) yield;
       if (offset === undefined) break;
       const entry = this.#state.entry(offset);
-      if (entry?.kind !== "post" && entry?.kind !== "repost") continue;
-      if (pushed && offset <= sinceOf(follows, stream.reader, entry.author)) continue;
-      if (passes(this.#state, stream, entry)) originals.push(originalOf(entry));
+      work.take();
+      if (this.#isCandidate(stream, entry, pushed)) originals.push(originalOf(entry));
     }
     return originals;
   }
 
   /** The same, as far as the log's last entries before `before` have them. */
-  #originalsInLog(
-    stream: Stream & { kind: "home" },
-    before: Offset,
-    most: number,
-    pushed: boolean,
-  ): Offset[] {
+  *#originalsInLog(stream: Home, { before, most, pushed }: Lookback, work: Work): Steps<Offset[]> {
     const originals: Offset[] = [];
-    const { reader } = stream;
-    let looked = 0;
-    for (const entry of this.#state.entriesBefore(before)) {
-      if (originals.length === most || ++looked > maxLookback) break;
-      if (entry.kind !== "post" && entry.kind !== "repost") continue;
-      const since = entry.author === reader ? 0 : this.#state.follows.since(reader, entry.author);
-      if (since === undefined || (pushed && entry.offset <= since)) continue;
-      if (passes(this.#state, stream, entry)) originals.push(originalOf(entry));
+    let from = before;
+    for (let looked = 0; looked < maxLookback;) {
+      const start = looked;
+      for (const entry of this.#state.entriesBefore(from)) {
+        if (originals.length === most || work.isOver || ++looked > maxLookback) break;
+        from = entry.offset;
+        work.take();
+        if (this.#isCandidate(stream, entry, pushed)) originals.push(originalOf(entry));
+      }
+      if (originals.length === most) break;
+      if (work.isOver) yield;
+      else if (looked === start) break; // the log begins here
     }
     return originals;
   }
 
-  #isRecent(stream: Stream & { kind: "home" }, entry: RepostEntry, { recent }: Candidates): boolean {
+  #isCandidate(stream: Home, entry: Entry | undefined, pushed: boolean): entry is PostEntry | RepostEntry {
+    if (entry?.kind !== "post" && entry?.kind !== "repost") return false;
+    if (entry.author !== stream.reader) {
+      const since = this.#state.follows.since(stream.reader, entry.author);
+      if (since === undefined || (pushed && entry.offset <= since)) return false;
+    }
+    return passes(this.#state, stream, entry);
+  }
+
+  /** Whether a home's latest entries are found in the log sooner than by a merge. */
+  followsMany(reader: UserNo): boolean {
+    return this.#state.follows.isOver(reader, manyFollows);
+  }
+
+  /** The sources of what `reader` and those whom they follow did before `before`. */
+  *sourcesBefore(reader: UserNo, before: Offset, work: Work): Steps<Source[]> {
+    const sources = sourcesBefore(this.#state, [reader], before);
+    for (const targets of this.#follows(reader, work)) {
+      if (targets === undefined) yield;
+      else for (const source of sourcesBefore(this.#state, targets, before)) sources.push(source);
+    }
+    return sources;
+  }
+
+  /** The sources of what `reader` and those whom they follow did after `after`, also before the follow. */
+  *sourcesAfter(reader: UserNo, after: Offset, work: Work): Steps<Source[]> {
+    const sources = sourcesAfter(this.#state, { targets: [reader], since: [0] }, after);
+    for (const targets of this.#follows(reader, work)) {
+      if (targets === undefined) yield;
+      else {
+        const follows = { targets, since: targets.map(() => 0) };
+        for (const source of sourcesAfter(this.#state, follows, after)) sources.push(source);
+      }
+    }
+    return sources;
+  }
+
+  /** Whom `reader` follows, some at a time; undefined where a step is over. */
+  *#follows(reader: UserNo, work: Work): Generator<UserNo[] | undefined, void> {
+    let after = 0;
+    for (;;) {
+      const { targets } = this.#state.follows.list(reader, after, followsAtOnce);
+      work.take(Math.ceil(targets.length / followsPerLookup));
+      yield targets;
+      if (targets.length < followsAtOnce) return;
+      after = targets.at(-1)!;
+      if (work.isOver) yield undefined;
+    }
+  }
+
+  #isRecent(stream: Home, entry: RepostEntry, { recent }: Candidates): boolean {
     if (!recent.has(entry.original) && !recent.primed && this.#mayHaveSeen(stream.reader, entry)) {
-      recent.prime(this.originalsBefore(stream, entry.offset, recentCount, true));
+      const lookback = { before: entry.offset, most: recentCount, pushed: true };
+      recent.prime(atOnce((work) => this.originalsBefore(stream, lookback, work)));
     }
     return recent.has(entry.original);
   }
@@ -106,22 +160,6 @@ export class HomeReader {
 /** The post that a candidate shows. */
 export function originalOf(entry: PostEntry | RepostEntry): Offset {
   return entry.kind === "post" ? entry.offset : entry.original;
-}
-
-/** The offset from which a reader is pushed what `author` does: 0 for themself, infinity for one they do not follow. */
-export function sinceOf(follows: FollowList, reader: UserNo, author: UserNo): Offset {
-  if (author === reader) return 0;
-  const { targets, since } = follows;
-  let low = 0;
-  let high = targets.length - 1;
-  while (low <= high) {
-    const middle = (low + high) >> 1;
-    const target = targets[middle]!;
-    if (target === author) return since[middle]!;
-    if (target < author) low = middle + 1;
-    else high = middle - 1;
-  }
-  return Number.POSITIVE_INFINITY;
 }
 
 /** Whether an entry is a post, a repost or a delete: what streams are made of. */

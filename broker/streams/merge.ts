@@ -7,8 +7,8 @@
  * to the top is looked up in LMDB. So a page back from the head of a home that follows ten thousand reads a few dozen
  * keys, and sources with nothing new are never read at all.
  *
- * Of tens of thousands of sources the heap alone takes longer to build than the event loop may be held: an ascending merge
- * builds it within its budget, too. */
+ * Of tens of thousands of sources the heap alone takes longer to build than the event loop may be held: it is built within
+ * the budget, too. */
 
 import {
   type FollowList,
@@ -23,6 +23,11 @@ import {
 const chunk = 4;
 /** Sources put in order for what one look-up costs. */
 const sourcesPerLookup = 8;
+
+/** What a merge may take, and takes from, before it pauses. */
+export interface Budget {
+  lookups: number;
+}
 
 export interface Source {
   /** A topic, or what this user authors. */
@@ -72,11 +77,8 @@ export class MergeAfter {
   }
 
   /** The next offset; undefined at the end, or `paused` once `budget.lookups` are spent. An offset in two sources comes twice. */
-  next(budget: { lookups: number }): Offset | "paused" | undefined {
-    if (!this.#heap.isBuilt) {
-      budget.lookups -= Math.ceil(this.#heap.build(budget.lookups * sourcesPerLookup) / sourcesPerLookup);
-      if (!this.#heap.isBuilt) return "paused";
-    }
+  next(budget: Budget): Offset | "paused" | undefined {
+    if (!this.#heap.isBuiltWithin(budget)) return "paused";
     for (;;) {
       const source = this.#heap.top();
       if (source === undefined) return undefined;
@@ -114,10 +116,11 @@ export class MergeBefore {
     this.#sources = sources;
     this.#known = new Uint8Array(sources.length);
     this.#heap = new Heap(sources, -1, (a, b) => a > b);
-    this.#heap.build(Infinity);
   }
 
-  next(): Offset | undefined {
+  /** The next offset; undefined at the end, or `paused` once `budget.lookups` are spent. An offset in two sources comes twice. */
+  next(budget: Budget): Offset | "paused" | undefined {
+    if (!this.#heap.isBuiltWithin(budget)) return "paused";
     for (;;) {
       const source = this.#heap.top();
       if (source === undefined) return undefined;
@@ -127,6 +130,7 @@ export class MergeBefore {
         this.#heap.rekeyTop(offset - 1);
         return offset;
       }
+      if (budget.lookups-- <= 0) return "paused";
       const asked = this.#sources[source]!;
       const found = this.#state.topics.before(topicOf(asked), asked.bound, 1)[0];
       if (found === undefined) this.#heap.pop();
@@ -161,21 +165,19 @@ class Heap {
     this.#built = this.#length;
   }
 
-  get isBuilt(): boolean {
-    return this.#built === 0;
-  }
-
-  /** Takes in `most` more sources, from the last place to the first: each sinks to where it belongs. Returns how many those were. */
-  build(most: number): number {
+  /** Takes in more sources, from the last place to the first: each sinks to where it belongs. Whether that was all of them. */
+  isBuiltWithin(budget: Budget): boolean {
+    if (this.#built === 0) return true;
     const before = this.#built;
-    const until = Math.max(0, before - most);
+    const until = Math.max(0, before - Math.max(0, budget.lookups) * sourcesPerLookup);
     while (this.#built > until) {
       const place = --this.#built;
       this.#keys[place] = this.#given[place]!.bound + this.#first;
       this.#sources[place] = place;
       this.#sink(place);
     }
-    return before - this.#built;
+    budget.lookups -= Math.ceil((before - this.#built) / sourcesPerLookup);
+    return this.#built === 0;
   }
 
   top(): number | undefined {

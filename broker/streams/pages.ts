@@ -2,7 +2,12 @@
  *
  * A page shows the stream as the present relations have it, also what is older than a follow: that is what one pages back
  * for. Items are in the order of the log. A page may hold fewer items than its limit where entries were hidden; `before`
- * and `after` say whether there is more. The caller sends it once `applied` is durable. */
+ * and `after` say whether there is more. The caller sends it once `applied` is durable.
+ *
+ * It is read in steps (readings.ts). Where it takes more than one, what is true may change under it:
+ *  - it goes up to the head of its first step;
+ *  - its items are made in its last, of what is true then: what was deleted, trimmed or unfollowed meanwhile is not among them;
+ *  - a follow that came meanwhile shows nothing: it would show its author's entries from the middle of the page on. */
 
 import { type StreamItem, limits } from "../../protocol/index.ts";
 import {
@@ -17,9 +22,10 @@ import {
   threadTopic,
 } from "../state/index.ts";
 import type { Deliveries } from "./deliveries.ts";
-import { type HomeReader, isShowable, manyFollows } from "./home.ts";
-import { MergeAfter, MergeBefore, type Source, sourcesAfter, sourcesBefore } from "./merge.ts";
+import { type HomeReader, isShowable } from "./home.ts";
+import { MergeAfter, MergeBefore, type Source } from "./merge.ts";
 import { concerns, passes, relationOf } from "./predicate.ts";
+import type { Steps, Work } from "./readings.ts";
 import { Recent, recentCount } from "./recent.ts";
 import type { Stream } from "./stream.ts";
 
@@ -27,6 +33,8 @@ import type { Stream } from "./stream.ts";
 const maxLooked = 5_000;
 /** Entries of the log looked at for the newest of a home whose reader follows very many, before it is merged. */
 const maxLookedInLog = 2_000;
+/** What finding out whom a delete concerns costs, in look-ups. */
+const comparedLookups = 50;
 
 export interface Page {
   items: StreamItem[];
@@ -34,8 +42,6 @@ export interface Page {
   before: Offset | undefined;
   /** Items with greater offsets are after it. */
   after: Offset;
-  /** The snapshot it was read from. */
-  applied: Offset;
 }
 
 export interface PageRequest {
@@ -51,6 +57,9 @@ interface Found {
   isEnd: boolean;
 }
 
+/** Gives the next offset to look at; undefined at the end, `paused` where a step is over. */
+type Next = (work: Work) => Offset | "paused" | undefined;
+
 export class Pages {
   readonly #state: State;
   readonly #deliveries: Deliveries;
@@ -62,70 +71,71 @@ export class Pages {
     this.#home = home;
   }
 
-  read({ stream, before, after, limit }: PageRequest): Page {
-    const applied = this.#state.applied();
-    const isDense = stream.kind === "home" && this.#followsMany(stream.reader);
+  *read({ stream, before, after, limit }: PageRequest, work: Work): Steps<Page> {
+    const begun = this.#state.applied();
+    // Where a reader follows very many, most of the log is theirs, and to merge would take a look at each whom they follow.
+    // Forth a page ends where it has looked enough; back one that is not full is merged.
+    const isDense = stream.kind === "home" && this.#home.followsMany(stream.reader);
     if (after !== undefined) {
       const found = isDense
-        ? this.#collect(stream, offsetsBetween(after, applied), limit, { isLog: true })
-        : this.#collect(stream, this.#offsetsAfter(stream, after, applied), limit);
+        ? yield* this.#collect(stream, offsetsBetween(after, begun), { limit, isLog: true }, work)
+        : yield* this.#collect(stream, yield* this.#offsetsAfter(stream, after, begun, work), { limit }, work);
       return {
-        items: this.#items(stream, found.candidates),
+        items: yield* this.#items(stream, found.candidates, begun, work),
         before: found.candidates[0]?.offset ?? after + 1,
-        after: found.isEnd ? applied : (found.last ?? after),
-        applied,
+        after: found.isEnd ? begun : (found.last ?? after),
       };
     }
-    const from = before ?? applied + 1;
+    const from = before ?? begun + 1;
     const found =
-      (isDense ? this.#newestInLog(stream, from, limit) : undefined) ??
-      this.#collect(stream, this.#offsetsBefore(stream, from), limit);
+      (isDense ? yield* this.#newestInLog(stream, from, limit, work) : undefined) ??
+      (yield* this.#collect(stream, yield* this.#offsetsBefore(stream, from, work), { limit }, work));
     const candidates = found.candidates.toReversed();
     return {
-      items: this.#items(stream, candidates),
+      items: yield* this.#items(stream, candidates, begun, work),
       before: found.isEnd ? undefined : found.last,
-      after: candidates.at(-1)?.offset ?? Math.min(from - 1, applied),
-      applied,
+      after: candidates.at(-1)?.offset ?? Math.min(from - 1, begun),
     };
   }
 
-  /**
-   * Whether a home is read off the log: where its reader follows very many, most of the log is theirs, and to merge would take
-   * a look at each whom they follow. Forth a page ends where it has looked enough; back one that is not full is merged.
-   */
-  #followsMany(reader: UserNo): boolean {
-    return this.#state.follows.list(reader, 0, manyFollows + 1).targets.length > manyFollows;
-  }
-
-  #newestInLog(stream: Stream, before: Offset, limit: number): Found | undefined {
-    const offsets = this.#logBefore(before);
-    const found = this.#collect(stream, offsets, limit, { isLog: true, most: maxLookedInLog });
+  *#newestInLog(stream: Stream, before: Offset, limit: number, work: Work): Steps<Found | undefined> {
+    const found = yield* this.#collect(
+      stream,
+      this.#logBefore(before),
+      { limit, isLog: true, most: maxLookedInLog },
+      work,
+    );
     return found.isEnd || found.candidates.length === limit ? found : undefined;
   }
 
-  #logBefore(before: Offset): () => Offset | undefined {
+  #logBefore(before: Offset): Next {
     let next = Math.min(before, this.#state.applied() + 1);
     return () => (--next > this.#state.meta.floor ? next : undefined);
   }
 
   /** The next candidates in the order of `next`, until there are enough. `last`: the last offset looked at. `isLog`: of all that
    *  `next` gives, what concerns the stream. */
-  #collect(
+  *#collect(
     stream: Stream,
-    next: () => Offset | undefined,
-    limit: number,
-    { isLog = false, most = maxLooked }: { isLog?: boolean; most?: number } = {},
-  ): Found {
+    next: Next,
+    { limit, isLog = false, most = maxLooked }: { limit: number; isLog?: boolean; most?: number },
+    work: Work,
+  ): Steps<Found> {
     const found: Found = { candidates: [], last: undefined, isEnd: false };
     let looked = 0;
     let bytes = 0;
     while (found.candidates.length < limit && looked < most && bytes < limits.pageBytes) {
-      const offset = next();
+      const offset = work.isOver ? "paused" : next(work);
+      if (offset === "paused") {
+        yield;
+        continue;
+      }
       if (offset === undefined) return { ...found, isEnd: true };
       if (offset === found.last) continue; // of two topics
       found.last = offset;
-      looked++;
-      const entry = this.#candidate(stream, offset, isLog);
+      const left = work.lookups;
+      const entry = this.#candidate(stream, offset, isLog, work);
+      looked += left - work.lookups;
       if (entry === undefined) continue;
       found.candidates.push(entry);
       bytes += this.#bytesOf(entry);
@@ -140,22 +150,31 @@ export class Pages {
   }
 
   /** The entry at `offset` if the stream shows it by all rules but the recent 40. */
-  #candidate(stream: Stream, offset: Offset, isLog: boolean): Entry | undefined {
+  #candidate(stream: Stream, offset: Offset, isLog: boolean, work: Work): Entry | undefined {
     const entry = this.#state.entry(offset);
+    work.take();
     if (!isShowable(entry)) return undefined;
+    const isFiledTogether = entry.kind === "delete" && entry.reposted;
+    if (isFiledTogether) work.take(comparedLookups);
     // What a merge finds concerns the stream by its topic, but for deletes of reposted posts: they are filed together.
     if ((isLog || entry.kind === "delete") && !concerns(this.#state, stream, entry)) return undefined;
     return passes(this.#state, stream, entry) ? entry : undefined;
   }
 
-  /** The events of candidates in offset order. Where reposts are among them, the 40 before the first decide too. */
-  #items(stream: Stream, candidates: Entry[]): StreamItem[] {
+  /** The events of candidates in offset order, as of the step in which they are made. */
+  *#items(stream: Stream, candidates: Entry[], begun: Offset, work: Work): Steps<StreamItem[]> {
     const recent = new Recent();
     if (stream.kind === "home" && candidates.some((entry) => entry.kind === "repost")) {
-      recent.prime(this.#home.originalsBefore(stream, candidates[0]!.offset, recentCount, false));
+      // Where reposts are among them, the 40 before the first decide too.
+      const lookback = { before: candidates[0]!.offset, most: recentCount, pushed: false };
+      recent.prime(yield* this.#home.originalsBefore(stream, lookback, work));
     }
+    if (work.lookups < candidates.length) yield;
+    const isLater = work.steps > 1;
     const items: StreamItem[] = [];
-    for (const entry of candidates) {
+    for (const candidate of candidates) {
+      work.take();
+      const entry = isLater ? this.#still(stream, candidate, begun) : candidate;
       if (!isShowable(entry)) continue;
       if (stream.kind === "home" && !this.#home.admit(stream, entry, recent)) continue;
       let delivery = this.#deliveries.of(entry);
@@ -168,18 +187,30 @@ export class Pages {
     return items;
   }
 
-  #offsetsBefore(stream: Stream, before: Offset): () => Offset | undefined {
+  /** What a candidate of an earlier step is by now; undefined when it is to be shown no more. */
+  #still(stream: Stream, candidate: Entry, begun: Offset): Entry | undefined {
+    const entry = this.#state.entry(candidate.offset);
+    // To be told of a delete once more does no harm, and to find out whom it concerns costs much.
+    if (entry === undefined || entry.kind === "delete") return entry;
+    if (stream.kind === "home" && entry.author !== stream.reader) {
+      const since = this.#state.follows.since(stream.reader, entry.author);
+      if (since === undefined || since > begun) return undefined;
+    }
+    return passes(this.#state, stream, entry) ? entry : undefined;
+  }
+
+  *#offsetsBefore(stream: Stream, before: Offset, work: Work): Steps<Next> {
     if (stream.kind === "firehose") return this.#logBefore(before);
     const merge = new MergeBefore(
       this.#state,
       stream.kind === "home"
-        ? this.#homeSourcesBefore(stream.reader, before)
+        ? yield* this.#homeSourcesBefore(stream.reader, before, work)
         : topicsOf(stream).map((topic): Source => ({ topic, bound: before })),
     );
-    if (stream.kind !== "thread") return () => merge.next();
+    if (stream.kind !== "thread") return (budget) => merge.next(budget);
     let root: Offset | undefined = stream.root < before ? stream.root : undefined;
-    return () => {
-      const reply = merge.next();
+    return (budget) => {
+      const reply = merge.next(budget);
       if (reply !== undefined) return reply;
       const first = root;
       root = undefined;
@@ -187,41 +218,36 @@ export class Pages {
     };
   }
 
-  #offsetsAfter(stream: Stream, after: Offset, upTo: Offset): () => Offset | undefined {
+  *#offsetsAfter(stream: Stream, after: Offset, upTo: Offset, work: Work): Steps<Next> {
     if (stream.kind === "firehose") return offsetsBetween(after, upTo);
     const sources =
       stream.kind === "home"
-        ? this.#homeSourcesAfter(stream.reader, after)
+        ? yield* this.#homeSourcesAfter(stream.reader, after, work)
         : topicsOf(stream).map((topic): Source => ({ topic, bound: after }));
     const merge = new MergeAfter(this.#state, sources, upTo);
-    const unlimited = { lookups: Number.MAX_SAFE_INTEGER };
-    const next = (): Offset | undefined => merge.next(unlimited) as Offset | undefined;
-    if (stream.kind !== "thread" || stream.root <= after) return next;
+    if (stream.kind !== "thread" || stream.root <= after) return (budget) => merge.next(budget);
     let isRoot = true;
-    return () => {
-      if (!isRoot) return next();
+    return (budget) => {
+      if (!isRoot) return merge.next(budget);
       isRoot = false;
       return stream.root;
     };
   }
 
-  #homeSourcesBefore(reader: UserNo, before: Offset): Source[] {
-    const { targets } = this.#state.follows.list(reader);
-    const sources = sourcesBefore(this.#state, [...targets, reader], before);
+  *#homeSourcesBefore(reader: UserNo, before: Offset, work: Work): Steps<Source[]> {
+    const sources = yield* this.#home.sourcesBefore(reader, before, work);
     sources.push({ topic: retractedTopic, bound: before });
     return sources;
   }
 
-  #homeSourcesAfter(reader: UserNo, after: Offset): Source[] {
-    const { targets } = this.#state.follows.list(reader);
-    const all = { targets: [...targets, reader], since: [...targets, reader].map(() => 0) };
-    const sources = sourcesAfter(this.#state, all, after);
+  *#homeSourcesAfter(reader: UserNo, after: Offset, work: Work): Steps<Source[]> {
+    const sources = yield* this.#home.sourcesAfter(reader, after, work);
     sources.push({ topic: retractedTopic, bound: after });
     return sources;
   }
 }
 
-function offsetsBetween(after: Offset, upTo: Offset): () => Offset | undefined {
+function offsetsBetween(after: Offset, upTo: Offset): Next {
   let next = after;
   return () => (++next <= upTo ? next : undefined);
 }

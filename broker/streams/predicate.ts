@@ -16,6 +16,8 @@ import type { Stream } from "./stream.ts";
 
 /** Reposters, or users followed, that are looked at to find out whether a delete concerns a home. */
 const maxCompared = 2_000;
+/** Reposters that are looked at before it is asked how many the reader follows: most posts have no more. */
+const fewReposters = 16;
 
 /** Whether the topics of `entry` are among those of `stream`. */
 export function concerns(state: State, stream: Stream, entry: Entry): boolean {
@@ -106,6 +108,8 @@ function showsReply(state: State, stream: Stream & { kind: "home" }, entry: Post
 function followsReposter(state: State, reader: UserNo, original: number): boolean {
   const hasReposted = (user: UserNo): boolean => state.reposts.find(original, user) !== undefined;
   if (hasReposted(reader)) return true;
+  const few = state.reposts.reposters(original, 0, fewReposters);
+  if (few.next === undefined) return few.reposters.some((reposter) => state.follows.has(reader, reposter));
   const { targets } = state.follows.list(reader, 0, maxCompared + 1);
   const { reposters, next } = state.reposts.reposters(original, 0, Math.min(targets.length, maxCompared));
   if (next === undefined) return reposters.some((reposter) => state.follows.has(reader, reposter));

@@ -21,9 +21,11 @@ import { Flusher } from "./flusher.ts";
 import { HomeReader } from "./home.ts";
 import { Interest } from "./interest.ts";
 import { type Page, type PageRequest, Pages } from "./pages.ts";
+import { type Read, type ReadingOptions, Readings } from "./readings.ts";
 import { noFilter, type Stream } from "./stream.ts";
 import type { Subscription } from "./subscription.ts";
 import { Tail } from "./tail.ts";
+import { Turns } from "./turns.ts";
 
 /** Subscriptions told their position between two turns of the event loop. */
 const tickStride = 2_000;
@@ -46,6 +48,7 @@ export class Streams {
   readonly #fanOut: FanOut;
   readonly #catchUp: CatchUp;
   readonly #pages: Pages;
+  readonly #readings: Readings;
   readonly #subscriptions = new Set<Subscription>();
 
   constructor(state: State, { whenDurable, onTooOld }: StreamsOptions) {
@@ -57,6 +60,7 @@ export class Streams {
     const head = state.applied();
     this.#tail = new Tail(state, head);
     this.#fanOut = new FanOut({ state, interest, deliveries, flusher: this.flusher, home }, head);
+    const turns = new Turns();
     this.#catchUp = new CatchUp({
       state,
       interest,
@@ -64,10 +68,12 @@ export class Streams {
       home,
       tail: this.#tail,
       flusher: this.flusher,
+      turns,
       whenDurable,
       onTooOld,
     });
     this.#pages = new Pages(state, deliveries, home);
+    this.#readings = new Readings(state, turns);
   }
 
   /** Takes durable entries from the log, in order; all up to `durable` is. */
@@ -144,9 +150,9 @@ export class Streams {
     this.#subscriptions.delete(subscription);
   }
 
-  /** A page of a stream, of the present snapshot. Send it once all up to its `applied` is durable. */
-  read(request: PageRequest): Page {
-    return this.#pages.read(request);
+  /** A page of a stream, read in its turns. Send it once all up to `applied` is durable. @throws what `options.check` throws */
+  read(request: PageRequest, options?: ReadingOptions): Promise<Read<Page>> {
+    return this.#readings.run((work) => this.#pages.read(request, work), options);
   }
 
   /** Tells quiet live subscriptions how far they are, so that their cursors keep up with the head. Called now and then. */

@@ -148,8 +148,11 @@ await tap.test(
           }
           const back: number[] = [];
           const descending = new MergeBefore(state, sources(upTo));
-          for (let offset = descending.next(); offset !== undefined; offset = descending.next())
-            back.push(offset);
+          for (;;) {
+            const offset = descending.next({ lookups });
+            if (offset === undefined) break;
+            if (offset !== "paused") back.push(offset);
+          }
           isSame(
             forth,
             wanted.filter((offset) => offset > after && offset <= upTo),

@@ -37,13 +37,13 @@ await tap.test(
     await store.apply(Array.from({ length: 6_000 }, () => ({ op: "user", user: "alice" })));
     await publish(authors.slice(0, 90).flatMap((author, i) => (i % 3 === 0 ? ["other", author] : [author])));
     await publish(["alice", "other"]);
-    const read = (place: { before?: number; after?: number }): ReturnType<Streams["read"]> =>
-      streams().read({ stream, limit: 40, ...place });
+    const read = async (place: { before?: number; after?: number }) =>
+      (await streams().read({ stream, limit: 40, ...place })).result;
 
     const back: number[] = [];
     let before: number | undefined;
     do {
-      const page = read(before === undefined ? {} : { before });
+      const page = await read(before === undefined ? {} : { before });
       t.ok(page.items.length > 0 || page.before === undefined, "a page back is never empty on the way");
       back.unshift(...page.items.map(({ cursor }) => Number(cursor.split("-")[1])));
       before = page.before;
@@ -53,7 +53,7 @@ await tap.test(
     const forth: number[] = [];
     let after = start;
     while (after < store.state.applied()) {
-      const page = read({ after });
+      const page = await read({ after });
       t.ok(page.after > after, "a page forth goes on");
       forth.push(...page.items.map(({ cursor }) => Number(cursor.split("-")[1])));
       after = page.after;
