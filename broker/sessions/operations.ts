@@ -185,7 +185,7 @@ export class Operations {
     principal: Principal,
   ): Promise<ResultOf<"following">> {
     requireScope(principal, "read");
-    const { state } = this.#parts;
+    const { state, streams } = this.#parts;
     state.refresh();
     // Of others one asks by name; a caller who was never heard of follows nobody, and nobody follows them.
     const user =
@@ -199,12 +199,9 @@ export class Operations {
         field: "after",
       });
     }
-    const page = state.follows[request.op](user, after, most + 1);
-    const users = page.slice(0, most).map((number) => state.users.handle(number));
-    return this.#durably(
-      state.applied(),
-      page.length > most ? { users, after: String(page[most - 1]) } : { users },
-    );
+    const { result, applied } = await streams.readUsers({ of: request.op, user, after, most });
+    const { users, next } = result;
+    return this.#durably(applied, next === undefined ? { users } : { users, after: String(next) });
   }
 
   async #relationship(

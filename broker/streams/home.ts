@@ -2,15 +2,7 @@
  *
  * What costs as much as its reader follows is done in steps (readings.ts). */
 
-import type {
-  DeleteEntry,
-  Entry,
-  Offset,
-  PostEntry,
-  RepostEntry,
-  State,
-  UserNo,
-} from "../state/index.ts";
+import type { DeleteEntry, Entry, Offset, PostEntry, RepostEntry, State, UserNo } from "../state/index.ts";
 import { MergeBefore, type Source, sourcesAfter, sourcesBefore } from "./merge.ts";
 import { passes } from "./predicate.ts";
 import { type Steps, type Work, atOnce } from "./readings.ts";

@@ -79,7 +79,12 @@ export class Pages {
     if (after !== undefined) {
       const found = isDense
         ? yield* this.#collect(stream, offsetsBetween(after, begun), { limit, isLog: true }, work)
-        : yield* this.#collect(stream, yield* this.#offsetsAfter(stream, after, begun, work), { limit }, work);
+        : yield* this.#collect(
+            stream,
+            yield* this.#offsetsAfter(stream, after, begun, work),
+            { limit },
+            work,
+          );
       return {
         items: yield* this.#items(stream, found.candidates, begun, work),
         before: found.candidates[0]?.offset ?? after + 1,

@@ -26,6 +26,7 @@ import { noFilter, type Stream } from "./stream.ts";
 import type { Subscription } from "./subscription.ts";
 import { Tail } from "./tail.ts";
 import { Turns } from "./turns.ts";
+import { type UserPage, type UserPageRequest, readUsers } from "./user-pages.ts";
 
 /** Subscriptions told their position between two turns of the event loop. */
 const tickStride = 2_000;
@@ -153,6 +154,11 @@ export class Streams {
   /** A page of a stream, read in its turns. Send it once all up to `applied` is durable. @throws what `options.check` throws */
   read(request: PageRequest, options?: ReadingOptions): Promise<Read<Page>> {
     return this.#readings.run((work) => this.#pages.read(request, work), options);
+  }
+
+  /** A page of those whom a user follows, or who follow them: as `read`. */
+  readUsers(request: UserPageRequest, options?: ReadingOptions): Promise<Read<UserPage>> {
+    return this.#readings.run((work) => readUsers(this.#state, request, work), options);
   }
 
   /** Tells quiet live subscriptions how far they are, so that their cursors keep up with the head. Called now and then. */
