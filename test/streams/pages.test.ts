@@ -28,17 +28,15 @@ function streamOf(store: Store, kind: "home" | "mentions", user: string, filter 
 function countSteps({ state }: Store): { steps: number; most: number } {
   const counted = { steps: 0, most: 0 };
   let now = 0;
-  const count = <K extends string, T extends Record<K, (...given: never[]) => unknown>>(
-    of: T,
-    name: K,
-    weigh: (result: unknown) => number,
-  ): void => {
-    const read = of[name].bind(of);
-    of[name] = ((...given: never[]) => {
-      const result = read(...given);
-      counted.most = Math.max(counted.most, (now += weigh(result)));
-      return result;
-    }) as T[K];
+  const count = (of: object, name: string, weigh: (result: unknown) => number): void => {
+    const read = (of as Record<string, (...given: unknown[]) => unknown>)[name]!.bind(of);
+    Object.assign(of, {
+      [name]: (...given: unknown[]) => {
+        const result = read(...given);
+        counted.most = Math.max(counted.most, (now += weigh(result)));
+        return result;
+      },
+    });
   };
   count(state, "entry", () => 1);
   count(state.topics, "before", () => 1);
