@@ -37,6 +37,10 @@ export const limits = {
   follows: 200_000,
   /** Requests of one session that wait for their answer; more are left unread in the socket. */
   inFlight: 1_024,
+  /** One frame before `hello`, in bytes: a token fits. A larger one is refused without being read. */
+  helloFrameBytes: 20_480,
+  /** Requests before `hello`, its own included; one more closes the connection. */
+  helloRequests: 16,
   /** Frames that could not be decoded before the connection is closed. */
   badFrames: 16,
 } as const;

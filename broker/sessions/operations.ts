@@ -14,7 +14,7 @@ import {
   checkHandle,
   checkTag,
   defaultPageItems,
-  depthOf,
+  excessOf,
   extractMentions,
   extractTags,
   isWellFormed,
@@ -309,10 +309,13 @@ export class Operations {
 }
 
 function checkData(data: unknown): void {
-  if (depthOf(data, limits.dataDepth + 1) > limits.dataDepth) {
-    throw new WhalesongError("too_large", `data: over ${limits.dataDepth} levels of arrays and maps`, {
-      field: "data",
-    });
+  const excess = excessOf(data, { levels: limits.dataDepth, bytes: limits.dataBytes });
+  if (excess !== undefined) {
+    const limit =
+      excess === "levels"
+        ? `over ${limits.dataDepth} levels of arrays and maps`
+        : `over ${limits.dataBytes} bytes as JSON, which is the limit`;
+    throw new WhalesongError("too_large", `data: ${limit}`, { field: "data" });
   }
   const fault = faultOf(data);
   if (fault !== undefined) throw new WhalesongError("bad_request", `data: ${fault}`, { field: "data" });

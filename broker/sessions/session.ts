@@ -38,6 +38,8 @@ const connectionBytes = 131_072;
 const maxPages = 4;
 /** Requests refused for their rate before the connection is closed. */
 const maxRefused = 1_000;
+/** A request that is not of its operation's shape counts against the rate as so many more. */
+const malformedWeight = 4;
 /** What a session answers itself; the rest needs nothing of it but who asks. */
 const sessionOps: ReadonlySet<string> = new Set([
   "hello",
@@ -65,6 +67,8 @@ export class Session implements Sink {
   #inFlight = 0;
   #pages = 0;
   #badFrames = 0;
+  /** Requests that came before `hello`. */
+  #early = 0;
   #refused = 0;
   #bucket: TokenBucket | undefined;
   /** When the connection last took something, or had nothing to take. */
@@ -94,14 +98,31 @@ export class Session implements Sink {
     return this.#outbox.bytes + this.#connection.bufferedBytes < connectionBytes;
   }
 
+  /** A frame of so many bytes is about to be decoded. @throws `too_large` when a client that is not known yet may not send it */
+  admit(bytes: number): void {
+    if (bytes <= limits.helloFrameBytes || !this.#isUnknown) return;
+    const limit = `the limit before hello is ${limits.helloFrameBytes}`;
+    throw new WhalesongError("too_large", `the frame has ${bytes} bytes; ${limit}`);
+  }
+
+  /** Neither said who it is, nor came with credentials. */
+  get #isUnknown(): boolean {
+    return this.#state === "greeting" && this.#identity.settled === undefined;
+  }
+
   /** Takes one decoded frame. Never throws. */
   receive(frame: unknown): void {
     if (this.#state === "closed" || this.#state === "leaving") return;
+    if (this.#isUnknown && ++this.#early > limits.helloRequests) {
+      this.close("flooding", `${limits.helloRequests} requests before hello`);
+      return;
+    }
     let request: Request;
     try {
       this.#takeToken();
       request = checkRequest(frame);
     } catch (error) {
+      if (!(error instanceof WhalesongError) || !error.retryable) this.#bucket?.charge(malformedWeight);
       this.#answerError(idOf(frame), error);
       return;
     }

@@ -28,6 +28,11 @@ export class TokenBucket {
     return Math.ceil(((1 - this.#tokens) / this.#rate.perSecond) * 1000);
   }
 
+  /** Takes so many more for what was dearer than it should have been; what is not there is owed. */
+  charge(tokens: number): void {
+    this.#tokens = Math.max(this.#tokens - tokens, -this.#rate.burst);
+  }
+
   /** Nothing was taken lately: forgetting it changes nothing. */
   isFull(now: number): boolean {
     this.#refill(now);

@@ -264,6 +264,7 @@ function deviceOf(query: Query): string | undefined {
 function receive(client: ClientSocket, bytes: Buffer, isBinary: boolean): void {
   let frame: unknown;
   try {
+    client.session.admit(bytes.length);
     frame = decode(client.encoder.codec, isBinary ? bytes : bytes.toString());
   } catch (error) {
     client.session.receiveBad(error as WhalesongError);

@@ -170,6 +170,44 @@ await tap.test("a request before hello is refused, and hello still works", async
   await client.request("ping");
 });
 
+await tap.test("before hello a client may send a token, and not much more", async (t) => {
+  const { broker } = await start(t);
+  const large = "x".repeat(limits.helloFrameBytes); // no JSON: it is not decoded
+  const crowd = await SessionClient.open(broker.url);
+  crowd.sendRaw(large);
+  await crowd.until(() => crowd.others.length === 1);
+  t.match(crowd.others, [{ id: null, error: { code: "bad_frame" } }]);
+  crowd.sendRaw(`${large}x`);
+  await crowd.until(() => crowd.others.length === 2);
+  t.match(crowd.others[1], { id: null, error: { code: "too_large", message: /20480/ } });
+  for (let sent = 2; sent < limits.badFrames; sent++) crowd.sendRaw(`${large}x`);
+  t.match(await crowd.closed, { code: 4400 });
+
+  const chatty = await SessionClient.open(broker.url);
+  for (let sent = 0; sent < limits.helloRequests; sent++)
+    await t.rejects(chatty.request(sent % 2 === 0 ? "ping" : "dance"), { code: /hello_first|unknown_op/ });
+  chatty.send({ op: "ping" });
+  t.match(await chatty.closed, { code: 4029 });
+
+  const data = "x".repeat(limits.dataBytes - 2);
+  const text = "y".repeat(limits.textBytes);
+  const quick = await SessionClient.open(broker.url);
+  const said = [quick.request("hello", { user: "quick" })];
+  for (let i = 0; i < 3 * limits.helloRequests; i++) said.push(quick.request("post", { text, data }));
+  await Promise.all(said);
+  await quick.close();
+});
+
+await tap.test("a request of no shape counts against the rate as several", async (t) => {
+  const connectionRate = { perSecond: 1, burst: 31 }; // hello is one
+  const broker = await SessionBroker.for(t, { scopes: ["read", "write"], connectionRate, now: () => 0 });
+  const bob = await broker.connect("bob");
+  const mentions = Array(15_000).fill(1);
+  for (let sent = 0; sent < 6; sent++)
+    await t.rejects(bob.request("post", { text: "", mentions }), { code: "bad_request" });
+  await t.rejects(bob.request("ping"), { code: "rate_limited" });
+});
+
 await tap.test("a refused hello closes with 4401", async (t) => {
   const { broker } = await start(t);
   const client = await SessionClient.open(broker.url);
