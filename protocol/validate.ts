@@ -46,7 +46,7 @@ function checkedOf(op: string): Checked | undefined {
 }
 
 function compile(schema: TSchema): Validator {
-  return Compile(schema) as unknown as Validator;
+  return Compile(schema);
 }
 
 /** Checks a whole frame. @throws `bad_request` or `unknown_op`. */
