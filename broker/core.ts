@@ -4,6 +4,7 @@
 import { Cluster } from "./cluster/cluster.ts";
 import { ClusterLog } from "./cluster/log.ts";
 import { SharedCursors } from "./cluster/shared-cursors.ts";
+import { Clock } from "./log/clock.ts";
 import { Fullness } from "./log/fullness.ts";
 import { LocalLog } from "./log/local.ts";
 import type { Log } from "./log/log.ts";
@@ -18,6 +19,8 @@ import { type Entry, FolderError, type Offset, State, inspectStore } from "./sta
 
 /** How often what is due by the clock is looked at, in ms. */
 const checkMs = 1_000;
+/** How often it is noted what the clock said, in ms, for a broker that starts later. */
+const noteMs = 60_000;
 
 /** Those who hear of entries: the front of a broker that stands alone, or its workers. */
 export interface Audience {
@@ -56,6 +59,8 @@ export class Core {
   readonly cursors: KeptCursors;
   readonly rates: Rates;
   readonly intake: LocalIntake;
+  readonly #clock: Clock;
+  #notedAt = -Infinity;
   readonly #fullness: Fullness;
   readonly #retention: Retention;
   readonly #periodic: Periodic;
@@ -69,6 +74,7 @@ export class Core {
     const node = options.nats === undefined ? undefined : await Cluster.open(options, logger, signal);
     try {
       const state = await State.open(options.data, { isDurable: options.sync === "always" });
+      if (options.acceptClock && node === undefined) await state.setTimeBack(Date.now());
       return new Core(state, options, { ...parts, node });
     } catch (error) {
       await node?.close();
@@ -94,6 +100,15 @@ export class Core {
         else logger.warn({ reason }, "writes are refused");
       },
     });
+    this.#clock = new Clock({
+      lastAt: () => state.meta.lastAt,
+      record: state.clock,
+      isAccepted: options.acceptClock,
+      onChange: (doubt) => {
+        if (doubt === undefined) logger.info("the clock is right: writes are taken");
+        else logger.error({ reason: doubt }, "the clock is in doubt: writes are refused");
+      },
+    });
     const logOptions = {
       listener: (entries: Entry[], durable: Offset) => audience().publish(entries, durable),
       fullness: () => this.#fullness.reason,
@@ -102,18 +117,22 @@ export class Core {
     if (node === undefined) {
       this.log = new LocalLog(state, {
         ...logOptions,
+        now: () => this.#clock.stamp(),
+        timeDoubt: () => this.#clock.doubt,
         isDurable: options.sync === "always",
         onFailure: (error) => logger.error({ err: error }, "commit failed"),
       });
       this.cursors = new CursorKeeper(state, cursorComplaints(logger));
     } else {
-      const clusterLog = new ClusterLog(state, { ...logOptions, logger, onLost });
+      const clusterLog = new ClusterLog(state, { ...logOptions, clock: this.#clock, logger, onLost });
       this.log = clusterLog;
       const cursors = new SharedCursors(state, { node: options.node, logger });
       this.cluster = { log: clusterLog, cursors, node };
       this.cursors = cursors;
     }
-    this.rates = new Rates({ perSecond: options.userRate, burst: options.userBurst }, Date.now);
+    this.rates = new Rates({ perSecond: options.userRate, burst: options.userBurst }, () =>
+      performance.now(),
+    );
     this.intake = new LocalIntake(this.log, this.rates);
     const { log } = this;
     const trimmable = {
@@ -123,11 +142,12 @@ export class Core {
       },
     };
     this.#readiness.set("life", () => this.#life);
+    this.#readiness.set("clock", () => this.#clock.look());
     this.#readiness.set("log", () => this.log.refusal);
     this.#readiness.set("append", () => appendReason(this.log.waitedMs));
     this.#readiness.set("cursors", () => cursorReason(this.cursors.unwrittenMs));
     const policy = { ageMs: options.retainAgeMs, count: options.retainCount };
-    this.#retention = new Retention(state, trimmable, policy, Date.now);
+    this.#retention = new Retention(state, trimmable, policy, () => this.#clock.forAges());
   }
 
   /** Looks how full the store is before anybody is let in. */
@@ -146,6 +166,8 @@ export class Core {
       describe: async () => ({ url: urlOf(service.address), sessions: await service.countSessions() }),
     });
     this.#periodic.every(checkMs, async () => {
+      this.#clock.look();
+      await this.#noteClock();
       await this.#fullness.check();
       await this.log.probe();
       if (this.cluster === undefined) await this.#retention.run();
@@ -167,8 +189,17 @@ export class Core {
   /** Lets go, once the log is closed: writes the cursors, releases the folder. */
   async close(): Promise<void> {
     await this.cursors.close();
+    await this.#noteClock(0);
     await this.cluster?.node.close();
     await this.state.close();
+  }
+
+  /** What the clock says, for a broker that starts later; not more often than each `everyMs`. */
+  async #noteClock(everyMs = noteMs): Promise<void> {
+    const record = this.#clock.record();
+    if (record === undefined || performance.now() - this.#notedAt < everyMs) return;
+    this.#notedAt = performance.now();
+    await this.state.noteClock(record);
   }
 }
 

@@ -94,6 +94,12 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
   ],
   ["node", "--node <name>", "this node's name (in a cluster by default HOST-PORT)"],
   [
+    "acceptClock",
+    "--accept-clock [yes or no]",
+    "for one start: the clock is right now, though the newest command is later, or it has jumped",
+    parseYesNo,
+  ],
+  [
     "retainAgeMs",
     "--retain-age <duration>",
     "remove entries older than this, like 30d (default: keep all)",

@@ -54,7 +54,6 @@ export class Front {
 
   static async create(parts: FrontParts): Promise<Front> {
     const { options, logger, state, log, cursors, intake, authenticator, metrics } = parts;
-    const now = Date.now;
     const connectionRate = { perSecond: options.connectionRate, burst: options.connectionBurst };
     const onFault = (error: unknown): void => {
       metrics.onFault();
@@ -72,7 +71,8 @@ export class Front {
       operations,
       authenticator,
       node: options.node,
-      now,
+      now: Date.now,
+      elapsed: () => performance.now(),
       connectionRate,
       timeouts: { helloTimeoutMs: options.helloTimeoutMs, noProgressMs: options.noProgressMs },
       onFault,

@@ -42,6 +42,8 @@ export interface BrokerOptions {
   workers: number;
   /** This node's name, told to clients. `whalesong`, or in a cluster `HOST-PORT`, unless it is given one. */
   node: string;
+  /** The clock is right, whatever the newest command or an earlier run says of it: for one start, when it was wrong before and is not any more. */
+  acceptClock: boolean;
   /** Entries older than this are removed, in ms. Kept for ever when undefined. */
   retainAgeMs: number | undefined;
   /** How many of the newest entries are kept. All when undefined. */
@@ -109,6 +111,7 @@ export const defaults: BrokerOptions = {
   sync: "always",
   workers: 0,
   node: "whalesong",
+  acceptClock: false,
   retainAgeMs: undefined,
   retainCount: undefined,
   maxStoreBytes: undefined,

@@ -212,7 +212,7 @@ export class Gossip {
 
   /** Says what is had here, and looks after what the others said. */
   #stand(): void {
-    const now = Date.now();
+    const now = performance.now();
     this.#peers.forget(now - missedStandings * this.#standingMs);
     this.#versions.forget(now - rememberedMs);
     if (!this.#isConnected) return;
@@ -221,7 +221,7 @@ export class Gossip {
   }
 
   #standing(): GossipBody & { kind: "standing" } {
-    const have = this.#versions.had(Date.now() - toldOfMs);
+    const have = this.#versions.had(performance.now() - toldOfMs);
     have[this.run] = this.#number;
     return { kind: "standing", have };
   }
@@ -288,7 +288,7 @@ export class Gossip {
 
   #take(message: GossipMessage, msg: Msg): void {
     const { run, node } = message;
-    const now = Date.now();
+    const now = performance.now();
     if (message.kind === "bye") {
       this.#peers.gone(run);
       this.#finder.gone(run);

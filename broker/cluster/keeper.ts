@@ -53,6 +53,8 @@ export class Keeper {
   #known: { of: AbortSignal; at: number; snapshots: Snapshot[] } | undefined;
   /** The newest of them, also while the list is made anew. */
   #newest: Snapshot | undefined;
+  /** The one that was the newest when it was looked last, and since when, as performance.now(). */
+  #seen: { name: string; since: number } | undefined;
   readonly #running: Promise<unknown>;
 
   /** Begins to look. */
@@ -113,7 +115,7 @@ export class Keeper {
       newest,
       seq: mark.seq,
       offset: state.applied(),
-      now: Date.now(),
+      now: this.#nowFor(newest),
       ...this.#options,
     });
     if (why === undefined) return;
@@ -127,6 +129,14 @@ export class Keeper {
       return;
     }
     await this.#tidy(tenure, log);
+  }
+
+  /** What a snapshot's age counts to, in ms since the Unix epoch. One is as old as it has been known here at least, whatever clocks say. */
+  #nowFor(snapshot: Snapshot | undefined): number {
+    if (snapshot === undefined) return Date.now();
+    const now = performance.now();
+    if (this.#seen?.name !== snapshot.name) this.#seen = { name: snapshot.name, since: now };
+    return Math.max(Date.now(), snapshot.at + now - this.#seen.since);
   }
 
   async #list(tenure: AbortSignal, { created }: StreamLook): Promise<Snapshot[]> {

@@ -14,6 +14,7 @@
  * It goes on when the log it knows is back. Reading, and what is live, go on through all of this. */
 
 import { WhalesongError } from "../../protocol/index.ts";
+import type { Clock } from "../log/clock.ts";
 import type { EntryListener, Log } from "../log/log.ts";
 import { Reach } from "../log/reach.ts";
 import type { Logger } from "../logger.ts";
@@ -32,6 +33,7 @@ import { pause } from "./connection.ts";
 import { failureOf, mismatch, unavailable } from "./refusals.ts";
 import { Sender } from "./sender.ts";
 import type { LogMessage, LogStream, StreamLook } from "./stream.ts";
+import { timeOf } from "./times.ts";
 import { type Verdict, judge, noted } from "./writers.ts";
 
 /** How often the log is looked at, in ms, and how soon after a trouble. */
@@ -47,10 +49,13 @@ const behindMs = 1;
  *  one node's question serves all. Each node asks for itself when it has sent nothing for the second time. */
 const silentMs = 2_500;
 const unsentMs = 30_000;
+/** A batch that came back within this shows what time it is by the clock of NATS, in ms: little beside what clocks may differ by. */
+const promptMs = 30_000;
 
 export interface ClusterLogOptions {
   listener: EntryListener;
   logger: Logger;
+  clock: Pick<Clock, "stamp" | "doubt" | "look" | "witness">;
   /** As for the local log: see there. */
   fullness?: () => string | undefined;
   isBehind?: () => boolean;
@@ -99,6 +104,7 @@ export class ClusterLog implements Log {
     this.#durable = state.applied();
     this.#sender = new Sender({
       publish: (batch) => this.#publish(batch),
+      stamp: () => options.clock.stamp(),
       ...(options.answerMs === undefined ? {} : { answerMs: options.answerMs }),
     });
   }
@@ -119,7 +125,7 @@ export class ClusterLog implements Log {
 
   get refusal(): string | undefined {
     if (this.#isClosed) return "the broker is stopping";
-    return this.#refusal?.message ?? this.#options.fullness?.();
+    return this.#refusal?.message ?? this.#options.clock.doubt ?? this.#options.fullness?.();
   }
 
   /** Whether it applies no more until someone does something: the log is another, or this node too old for it. */
@@ -137,6 +143,8 @@ export class ClusterLog implements Log {
     if (this.#isClosed)
       return Promise.reject(unavailable("the broker is stopping; try again elsewhere or later"));
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
+    const { doubt } = this.#options.clock;
+    if (doubt !== undefined) return Promise.reject(unavailable(doubt));
     const full = command.op === "delete" || command.op === "trim" ? undefined : this.#options.fullness?.();
     if (full !== undefined) return Promise.reject(new WhalesongError("storage_full", full));
     return this.#sender.append(command);
@@ -164,7 +172,8 @@ export class ClusterLog implements Log {
     if (this.#refusal !== undefined || this.#isClosed) return;
     const isSilent = performance.now() - this.#heardAt >= this.#askAfterMs;
     const isDue = this.#sender.idleMs >= (isSilent ? silentMs : unsentMs);
-    if (!isDue) return;
+    // What comes back says what time NATS has: whether the clock is right after all.
+    if (!isDue && this.#options.clock.look() === undefined) return;
     this.#askAfterMs = silentMs * (1 + Math.random());
     this.#sender.probe();
   }
@@ -325,18 +334,19 @@ export class ClusterLog implements Log {
   }
 
   /** What of these batches counts, and where the log stands after them. Depends on nothing but the log. */
-  #plan(received: Received[]): { commands: Stamped[]; mark: ClusterMark; judged: [Batch, Verdict][] } {
+  #plan(received: Received[]): { commands: Stamped[]; mark: ClusterMark; judged: [Received, Verdict][] } {
     let { writers } = this.#mark;
     let { lastAt } = this.#state.meta;
     const commands: Stamped[] = [];
-    const judged: [Batch, Verdict][] = [];
-    for (const { batch, seq } of received) {
+    const judged: [Received, Verdict][] = [];
+    for (const one of received) {
+      const { batch, seq, time } = one;
       const verdict = judge(writers, batch);
-      judged.push([batch, verdict]);
+      judged.push([one, verdict]);
       if (verdict !== "counts") continue;
       writers = noted(writers, batch, seq);
       for (const command of batch.commands) {
-        lastAt = Math.max(lastAt, command.at); // writers' clocks differ; the log's time never runs backwards
+        lastAt = timeOf(command.at, time / 1e6, lastAt);
         commands.push({ ...command, at: lastAt });
       }
     }
@@ -344,23 +354,28 @@ export class ClusterLog implements Log {
     return { commands, mark: { created: this.#mark.created, seq, time, writers }, judged };
   }
 
-  #settle(judged: [Batch, Verdict][], outcomes: Outcome[]): void {
+  #settle(judged: [Received, Verdict][], outcomes: Outcome[]): void {
     this.#durable = outcomes.at(-1)?.offset ?? this.#durable;
     this.#heardAt = performance.now();
     const due = this.#waiters.filter((waiter) => waiter.offset <= this.#durable);
     if (due.length > 0) this.#waiters = this.#waiters.filter((waiter) => waiter.offset > this.#durable);
     for (const waiter of due) waiter.callback();
     let next = 0;
-    for (const [batch, verdict] of judged) {
+    for (const [{ batch, time }, verdict] of judged) {
       const its = verdict === "counts" ? outcomes.slice(next, (next += batch.commands.length)) : [];
       if (batch.writer !== this.#sender.writer) continue;
-      if (verdict === "counts") this.#sender.applied(batch, its);
+      if (verdict === "counts") this.#witness(this.#sender.applied(batch, its), time);
       else this.#sender.passedOver(batch, verdict);
     }
     if (outcomes.length === 0) return;
     const entries: Entry[] = [];
     for (const { entry } of outcomes) if (entry !== undefined) entries.push(entry);
     this.#options.listener(entries, this.#durable);
+  }
+
+  /** NATS stored a batch of this node at `time`, not long ago. */
+  #witness(tookMs: number | undefined, time: number): void {
+    if (tookMs !== undefined && tookMs < promptMs) this.#options.clock.witness(time / 1e6);
   }
 
   /** Once it has applied all that the log held when it was last looked at. */

@@ -86,7 +86,7 @@ export class Resync {
       after = rows.next;
       if (this.#isClosed) throw new Error("this node stops");
     } while (after !== null);
-    const now = Date.now();
+    const now = performance.now();
     versions.cover(covered, now);
     versions.cover(have, now);
     onDone(node, count);

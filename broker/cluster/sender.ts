@@ -62,6 +62,9 @@ export interface SenderOptions {
   publish: (batch: Uint8Array) => Promise<void>;
   /** How long a caller waits for its answer, in ms. @default 10,000 */
   answerMs?: number;
+  /** The time for commands, in ms since the Unix epoch. @throws WhalesongError when it is not known: they are refused with it
+   *  @default Date.now */
+  stamp?: () => number;
   /** Time for waiting: ms since whenever, that only grows. @default performance.now */
   now?: () => number;
 }
@@ -147,16 +150,17 @@ export class Sender {
     this.#again = undefined;
   }
 
-  /** A batch of this writer was seen in the log and counted. */
-  applied({ generation, number }: Omit<Batch, "commands">, outcomes: Outcome[]): void {
+  /** A batch of this writer was seen in the log and counted. For how long it had waited, in ms; undefined when it was given up before. */
+  applied({ generation, number }: Omit<Batch, "commands">, outcomes: Outcome[]): number | undefined {
     const [first] = this.#sent;
-    if (first?.generation !== generation || first.number !== number) return; // given up before
+    if (first?.generation !== generation || first.number !== number) return undefined;
     this.#sent.shift();
     this.#confirmedAt = this.#now();
     this.#givenUpSince = undefined;
     for (let i = 0; i < first.waiting.length; i++) first.waiting[i]!.resolve(outcomes[i]!);
     this.#schedule();
     this.#noteIdle();
+    return this.#confirmedAt - first.since;
   }
 
   /** A batch of this writer was seen in the log and did not count. */
@@ -278,7 +282,13 @@ export class Sender {
   }
 
   #send(waiting: Waiting[]): void {
-    const at = Date.now();
+    let at: number;
+    try {
+      at = waiting.length === 0 ? 0 : (this.#options.stamp ?? Date.now)();
+    } catch (error) {
+      for (const { reject } of waiting) reject(error);
+      return;
+    }
     const commands = waiting.map(({ command }): Stamped => Object.assign(command, { at }));
     const [generation, number] = [this.#generation, this.#number + 1];
     let bytes: Uint8Array;

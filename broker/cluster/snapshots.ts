@@ -167,10 +167,10 @@ export class Snapshots {
   }
 
   #progress(text: string, of?: number): (bytes: number) => void {
-    let saidAt = Date.now();
+    let saidAt = performance.now();
     return (bytes) => {
-      if (Date.now() - saidAt < progressMs) return;
-      saidAt = Date.now();
+      if (performance.now() - saidAt < progressMs) return;
+      saidAt = performance.now();
       this.#logger.info({ bytes, of }, text);
     };
   }

@@ -50,8 +50,11 @@ interface Waiting {
 
 export interface LocalLogOptions {
   listener: EntryListener;
-  /** ms since the Unix epoch. @default Date.now */
+  /** The time for commands, in ms since the Unix epoch. @throws WhalesongError when it is not known: commands are refused with it
+   *  @default Date.now */
   now?: () => number;
+  /** Why the time is not known. @default it is */
+  timeDoubt?: () => string | undefined;
   /** Answer and deliver after the flush, or already after the commit. @default true */
   isDurable?: boolean;
   /** Is the store at its configured size, or the disk nearly full? Then says so; commands but deletes and trims are refused. */
@@ -103,7 +106,7 @@ export class LocalLog implements Log {
 
   get refusal(): string | undefined {
     if (this.#closed) return "the broker is stopping";
-    return this.#failure ?? this.#options.fullness?.();
+    return this.#failure ?? this.#options.timeDoubt?.() ?? this.#options.fullness?.();
   }
 
   append(command: Command): Promise<Outcome> {
@@ -122,6 +125,8 @@ export class LocalLog implements Log {
         new WhalesongError("unavailable", `commands of over ${most} bytes wait for the disk; try again`),
       );
     }
+    const doubt = this.#options.timeDoubt?.();
+    if (doubt !== undefined) return Promise.reject(new WhalesongError("unavailable", doubt));
     const full = command.op === "delete" || command.op === "trim" ? undefined : this.#options.fullness?.();
     if (full !== undefined) return Promise.reject(new WhalesongError("storage_full", full));
     return new Promise((resolve, reject) => {
@@ -191,7 +196,14 @@ export class LocalLog implements Log {
 
   /** Commits `batch`, and settles it once it is on disk. Answers why when nothing of it was applied; then it is not settled. */
   async #apply(batch: Waiting[], onCommitted = (): void => {}): Promise<{ error: unknown } | undefined> {
-    const now = (this.#options.now ?? Date.now)();
+    let now: number;
+    try {
+      now = batch.length === 0 ? 0 : (this.#options.now ?? Date.now)();
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+      onCommitted();
+      return undefined;
+    }
     const at = Math.max(now, this.#state.meta.lastAt);
     const commands = batch.map(({ command }): Stamped => Object.assign(command, { at }));
     const { outcomes, flushed } = this.#state.commit(commands);

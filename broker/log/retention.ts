@@ -1,6 +1,6 @@
 /* Retention: moves the floor, in small steps.
  *
- * Decides from the clock what is to go and appends it as `trim` commands, each for a few hundred entries, so that a day's
+ * Decides from the clock what is to go, nothing while that is in doubt, and appends it as `trim` commands, each for a few hundred entries, so that a day's
  * worth of posts that expires at once holds up nobody. Publish keys past their life go the same way. */
 
 import { type Offset, type State, publishKeyLifeMs } from "../state/index.ts";
@@ -22,7 +22,7 @@ export class Retention {
   readonly #state: State;
   readonly #log: Pick<Log, "append" | "durable">;
   readonly #policy: RetentionPolicy;
-  readonly #now: () => number;
+  readonly #now: () => number | undefined;
   #isRunning = false;
   #isStopped = false;
 
@@ -30,7 +30,8 @@ export class Retention {
     state: State,
     log: Pick<Log, "append" | "durable">,
     policy: RetentionPolicy,
-    now: () => number,
+    /** The time that ages count to, in ms since the Unix epoch; undefined while it is in doubt. */
+    now: () => number | undefined,
   ) {
     this.#state = state;
     this.#log = log;
@@ -43,8 +44,10 @@ export class Retention {
     if (this.#isRunning || this.#isStopped) return;
     this.#isRunning = true;
     try {
-      const floor = Math.max(this.#floorByCount(), this.#floorByAge());
-      while (!this.#isStopped && (this.#state.meta.floor < floor || this.#areKeysDue()))
+      const now = this.#now();
+      if (now === undefined) return; // nor is a trim taken then
+      const floor = Math.max(this.#floorByCount(), this.#floorByAge(now));
+      while (!this.#isStopped && (this.#state.meta.floor < floor || this.#areKeysDue(now)))
         await this.#trim(floor);
     } finally {
       this.#isRunning = false;
@@ -60,8 +63,8 @@ export class Retention {
     if (error !== undefined) throw error;
   }
 
-  #areKeysDue(): boolean {
-    return this.#state.publishKeys.anyBefore(this.#now() - publishKeyLifeMs);
+  #areKeysDue(now: number): boolean {
+    return this.#state.publishKeys.anyBefore(now - publishKeyLifeMs);
   }
 
   /** With some slack, since each trim is itself a command and moves the head by one. */
@@ -72,10 +75,11 @@ export class Retention {
     return floor - this.#state.meta.floor >= Math.max(leastSlack, count / 100) ? floor : 0;
   }
 
-  /** The last offset that is old enough to go. Times only grow with offsets, so it is found by halving. */
-  #floorByAge(): Offset {
+  /** The last offset that is old enough to go. Times grow with offsets, so it is found by halving. Where a clock was wrong and its time
+   *  was set back, some are later than those behind them: then what is found is old enough all the same, and perhaps not all that is. */
+  #floorByAge(now: number): Offset {
     if (this.#policy.ageMs === undefined) return 0;
-    const oldest = this.#now() - this.#policy.ageMs;
+    const oldest = now - this.#policy.ageMs;
     let gone = this.#state.meta.floor; // all up to here is old enough
     let kept = this.#log.durable + 1; // this and all after it is not
     while (kept - gone > 1) {

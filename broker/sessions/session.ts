@@ -82,7 +82,7 @@ export class Session implements Sink {
     this.#outbox = new Outbox(connection.encoder.index);
     this.#identity = new Identity(services, this);
     this.#attachments = new Attachments(services, this, this.#identity);
-    this.#progressAt = services.now();
+    this.#progressAt = services.elapsed();
   }
 
   get encoder(): Connection["encoder"] {
@@ -203,7 +203,7 @@ export class Session implements Sink {
 
   /** The connection has taken what it was given. */
   drained(): void {
-    this.#progressAt = this.#services.now();
+    this.#progressAt = this.#services.elapsed();
     this.flush();
   }
 
@@ -363,9 +363,9 @@ export class Session implements Sink {
 
   #takeToken(): void {
     if (this.#identity.principal?.scopes.has("backend") === true) return;
-    const { now, connectionRate } = this.#services;
-    this.#bucket ??= new TokenBucket(connectionRate, now());
-    const retryAfterMs = this.#bucket.take(now());
+    const { elapsed, connectionRate } = this.#services;
+    this.#bucket ??= new TokenBucket(connectionRate, elapsed());
+    const retryAfterMs = this.#bucket.take(elapsed());
     if (retryAfterMs === 0) return;
     if (++this.#refused >= maxRefused) this.close("flooding", `${maxRefused} requests over the rate`);
     throw new WhalesongError(

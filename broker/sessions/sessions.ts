@@ -18,7 +18,7 @@ const leastAwayMs = 500;
 const leastSpreadMs = 1_000;
 /** Sessions checked in one turn of the event loop. */
 const checkStride = 1_000;
-/** Between two checks, in ms: after longer this process did not run, or its clock jumped. */
+/** Between two checks, in ms: after longer this process did not run. */
 const standstillMs = 5_000;
 
 export interface SessionServices {
@@ -31,6 +31,8 @@ export interface SessionServices {
   node: string;
   /** ms since the Unix epoch. */
   now: () => number;
+  /** ms that have gone by since whenever: what times out, and what rates count by. Nobody sets it. */
+  elapsed: () => number;
   connectionRate: Rate;
   timeouts: { helloTimeoutMs: number; noProgressMs: number };
   onFault: (error: unknown) => void;
@@ -50,7 +52,7 @@ export class Sessions {
   #opened = 0;
 
   constructor(services: Omit<SessionServices, "onClosed">) {
-    this.#startedAt = services.now();
+    this.#startedAt = services.elapsed();
     this.#checkedAt = this.#startedAt;
     this.#services = { ...services, onClosed: (session) => this.#openedAt.delete(session) };
   }
@@ -66,14 +68,14 @@ export class Sessions {
 
   open(connection: Connection): Session {
     const session = new Session(randomBytes(9).toString("base64url"), connection, this.#services);
-    this.#openedAt.set(session, this.#services.now() - this.#startedAt);
+    this.#openedAt.set(session, this.#services.elapsed() - this.#startedAt);
     this.#opened++;
     return session;
   }
 
   /** Closes sessions that make no progress. Called every second or so; if much later, this process stood still itself. */
   async check(): Promise<void> {
-    const now = this.#services.now();
+    const now = this.#services.elapsed();
     const stoodStill = now - this.#checkedAt > standstillMs;
     this.#checkedAt = now;
     if (stoodStill) this.#beginTimesAnew(now);

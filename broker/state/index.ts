@@ -25,7 +25,7 @@ export { isForWantOfRoom, type StoreSize } from "./environment.ts";
 export { FolderError, type FolderReport, inspectDataFolder, lockFolder, storeFile } from "./folder.ts";
 export { type StoreReport, inspectStore } from "./inspect.ts";
 export type { FollowList } from "./follows.ts";
-export { type ClusterMark, type WriterMark, formatVersion } from "./meta.ts";
+export { type ClockRecord, type ClusterMark, type WriterMark, formatVersion } from "./meta.ts";
 export { publishKeyLifeMs } from "./publish-keys.ts";
 export { RecentMap } from "./recent-map.ts";
 export { State } from "./state.ts";

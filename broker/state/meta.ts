@@ -1,7 +1,8 @@
 /* Meta: the few facts about the whole store.
  *
  *   meta   "state"    msgpack of Meta
- *          "applied"  offset u48      (alone, since every snapshot reads it)  */
+ *          "applied"  offset u48      (alone, since every snapshot reads it)
+ *          "clock"    msgpack of ClockRecord; not there in a store that has none */
 
 import { Packr, unpack } from "msgpackr";
 
@@ -47,8 +48,19 @@ export interface WriterMark {
 }
 
 const packr = new Packr({ useRecords: false, useToJSON: false });
+
+/** What a broker notes of its clock, for one that opens the store later. Is no part of the history, and the same in no two folders. */
+export interface ClockRecord {
+  /** Which start of the machine it is of. */
+  boot: string;
+  /** What the clock said, in ms since the Unix epoch, when the machine had been up for so many ms. */
+  wall: number;
+  uptime: number;
+}
+
 const stateKey = Buffer.from("state");
 const appliedKey = Buffer.from("applied");
+const clockKey = Buffer.from("clock");
 
 export function readMeta(table: Table): Meta | undefined {
   const bytes = table.get(stateKey);
@@ -67,4 +79,13 @@ export function readApplied(table: Table): Offset {
 
 export function writeApplied(table: Table, applied: Offset): void {
   table.putSync(appliedKey, u48Key(applied));
+}
+
+export function readClock(table: Table): ClockRecord | undefined {
+  const bytes = table.get(clockKey);
+  return bytes === undefined ? undefined : (unpack(bytes) as ClockRecord);
+}
+
+export function writeClock(table: Table, record: ClockRecord): void {
+  table.putSync(clockKey, pack(record));
 }

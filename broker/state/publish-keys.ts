@@ -90,6 +90,18 @@ export class PublishKeys {
     }
   }
 
+  /** It is `at`: those put later were put by a wrong clock, and are to expire as if they had been put now. Within a transaction. */
+  setTimeBack(at: number): void {
+    const { publishKeysByChunk } = this.#tables;
+    const later: { key: Buffer; value: Buffer }[] = [];
+    for (const { key, value } of publishKeysByChunk.getRange({ reverse: true })) {
+      if (readU48(value, 0) <= at) break;
+      later.push({ key: Buffer.from(key), value: Buffer.from(value) });
+    }
+    for (const { key, value } of later)
+      publishKeysByChunk.putSync(key, Buffer.concat([u48Key(at), value.subarray(6)]));
+  }
+
   #oldest(): { key: Buffer; value: Buffer } | undefined {
     for (const { key, value } of this.#tables.publishKeysByChunk.getRange({ limit: 1 })) {
       return { key: Buffer.from(key), value: Buffer.from(value) };

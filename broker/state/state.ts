@@ -23,12 +23,15 @@ import { FolderError, type FolderLock, lockFolder } from "./folder.ts";
 import { Follows } from "./follows.ts";
 import { inspectStore } from "./inspect.ts";
 import {
+  type ClockRecord,
   type ClusterMark,
   type Meta,
   formatVersion,
   readApplied,
+  readClock,
   readMeta,
   writeApplied,
+  writeClock,
   writeMeta,
 } from "./meta.ts";
 import { Positions } from "./positions.ts";
@@ -208,6 +211,29 @@ export class State {
     const { cluster: _, ...meta } = this.#meta;
     this.#meta = meta;
     await writeMetaAlone(this.#environment, meta);
+  }
+
+  /** What a broker has noted of its clock; undefined when none has. */
+  get clock(): ClockRecord | undefined {
+    return readClock(this.#environment.tables.meta);
+  }
+
+  async noteClock(record: ClockRecord): Promise<void> {
+    await this.#environment.transact(() => writeClock(this.#environment.tables.meta, record)).committed;
+  }
+
+  /** Somebody says that it is `at`, in ms since the Unix epoch: what is later was the doing of a wrong clock, and no command is after it any more. Of
+   *  a broker that stands alone; nodes of a cluster have one time. Settles once it is on disk. */
+  async setTimeBack(at: number): Promise<void> {
+    if (this.#meta.lastAt <= at) return;
+    const { committed, flushed } = this.#environment.transact(() => {
+      this.#reload();
+      this.#meta = { ...this.#meta, lastAt: Math.min(this.#meta.lastAt, at) };
+      this.publishKeys.setTimeBack(at);
+      writeMeta(this.#environment.tables.meta, this.#meta);
+    });
+    await committed;
+    await flushed;
   }
 
   #reload(): void {

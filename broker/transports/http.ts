@@ -65,7 +65,7 @@ export interface HttpParts {
   connectionRate?: Rate;
   /** How often a quiet event stream gets a comment, in ms. @default 15000 */
   heartbeatMs?: number;
-  /** ms since the Unix epoch. @default Date.now */
+  /** ms that have gone by since whenever. @default performance.now */
   now?: () => number;
   onRefusal?: (code: ErrorCode) => void;
   /** @default it is logged */
@@ -212,7 +212,7 @@ class Greeter {
   }
 
   #takeToken(socket: Socket, principal: Principal): void {
-    const { connectionRate: rate, now = Date.now } = this.#parts;
+    const { connectionRate: rate, now = (): number => performance.now() } = this.#parts;
     if (rate === undefined || principal.scopes.has("backend")) return;
     let bucket = this.#buckets.get(socket);
     if (bucket === undefined) this.#buckets.set(socket, (bucket = new TokenBucket(rate, now())));

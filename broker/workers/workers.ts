@@ -147,7 +147,7 @@ export class Workers implements Service {
   }
 
   #fill(post: Post): void {
-    post.startedAt = Date.now();
+    post.startedAt = performance.now();
     post.seat = new Seat({
       number: post.number,
       core: this.#core,
@@ -166,7 +166,7 @@ export class Workers implements Service {
     this.#onFirst?.failed(new Error(`worker ${post.number} could not begin: ${reason}`));
     if (this.#onFirst !== undefined) return;
     this.#ledger.retire(post.seat);
-    post.young = Date.now() - post.startedAt < youngMs ? post.young + 1 : 0;
+    post.young = performance.now() - post.startedAt < youngMs ? post.young + 1 : 0;
     const waitMs = post.young < 2 ? 0 : Math.min(leastWaitMs * 2 ** (post.young - 2), mostWaitMs);
     this.#core.logger.error(
       { worker: post.number, pid: post.seat.pid, reason, waitMs },

@@ -12,6 +12,7 @@ import { batchFormat } from "../../broker/cluster/batch.ts";
 import { ClusterLog } from "../../broker/cluster/log.ts";
 import { clusterNames } from "../../broker/cluster/names.ts";
 import { LogStream } from "../../broker/cluster/stream.ts";
+import { Clock } from "../../broker/log/clock.ts";
 import { createLogger } from "../../broker/logger.ts";
 import { type Command, type Entry, State } from "../../broker/state/index.ts";
 import { NatsServers, natsTest } from "./nats-server.ts";
@@ -50,6 +51,7 @@ async function ground(t: Test): Promise<Ground> {
     const log = new ClusterLog(state, {
       listener: (entries) => heard.push(...entries),
       logger: createLogger("silent"),
+      clock: new Clock({ lastAt: () => 0 }),
     });
     log.start(stream);
     t.teardown(async () => {

@@ -118,6 +118,7 @@ export class SessionBroker {
       authenticator,
       node: "test",
       now,
+      elapsed: now,
       connectionRate: options.connectionRate ?? unlimited,
       timeouts: {
         helloTimeoutMs: options.helloTimeoutMs ?? 60_000,

@@ -10,6 +10,9 @@ missing=""
 has chromium || missing="$missing chromium"
 # What the runbook's commands and files need.
 for tool in curl openssl; do has $tool || missing="$missing $tool"; done
+# Stalls a process' disk, and sets a process' clock.
+has strace || missing="$missing strace"
+has faketime || missing="$missing faketime"
 # A cluster's log, and what the bench compares with.
 servers=""
 for server in redis-server mosquitto nats-server nginx; do has $server || servers="$servers $server"; done

@@ -91,6 +91,7 @@ export async function startServer(t: Test, parts: Partial<HttpParts> = {}): Prom
     operations,
     authenticator,
     now,
+    elapsed: now,
     timeouts,
     onFault,
     node: "test",
