@@ -93,7 +93,7 @@ export class ClusterLog implements Log {
   #toldAt = -Infinity;
   /** When a message of the log was last applied, as performance.now(), and after how long a silence to ask. */
   #heardAt = performance.now();
-  #askAfterMs = silentMs;
+  #askAfterMs = 0; // at once when it begins: it does not know yet what time NATS has
   #isClosed = false;
   #running: Promise<void> | undefined;
 
@@ -171,7 +171,7 @@ export class ClusterLog implements Log {
     this.#sender.check();
     if (this.#refusal !== undefined || this.#isClosed) return;
     const isSilent = performance.now() - this.#heardAt >= this.#askAfterMs;
-    const isDue = this.#sender.idleMs >= (isSilent ? silentMs : unsentMs);
+    const isDue = this.#sender.idleMs >= (isSilent ? Math.min(silentMs, this.#askAfterMs) : unsentMs);
     // What comes back says what time NATS has: whether the clock is right after all.
     if (!isDue && this.#options.clock.look() === undefined) return;
     this.#askAfterMs = silentMs * (1 + Math.random());
