@@ -87,5 +87,5 @@ export function readClock(table: Table): ClockRecord | undefined {
 }
 
 export function writeClock(table: Table, record: ClockRecord): void {
-  table.putSync(clockKey, pack(record));
+  table.putSync(clockKey, packr.pack(record));
 }

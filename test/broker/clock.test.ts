@@ -12,6 +12,7 @@ import { connect } from "../../clients/node/index.ts";
 import { WhalesongError, type ErrorBody } from "../../protocol/index.ts";
 import { BrokerProcess } from "../crash/broker-process.ts";
 import { MovedClock } from "../moved-clock.ts";
+import { budget } from "../pace.ts";
 
 const hour = 3_600;
 const year = 365 * 24 * hour;
@@ -21,7 +22,7 @@ const near = 120_000;
 const missing = MovedClock.missing();
 const skip = missing !== undefined && process.env["CI"] !== "true" && missing;
 
-tap.setTimeout(240_000);
+tap.setTimeout(budget(240_000));
 
 class Rig {
   readonly clock: MovedClock;

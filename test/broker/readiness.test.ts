@@ -12,13 +12,14 @@ import { Readiness, type ReadinessTopic, appendReason, cursorReason } from "../.
 import { connect } from "../../clients/node/index.ts";
 import { BrokerProcess } from "../crash/broker-process.ts";
 import { SlowDisk } from "../slow-disk.ts";
+import { budget } from "../pace.ts";
 
 /** Longer than a command may wait, and cursors. */
 const stallMs = 8_000;
 const missing = SlowDisk.missing();
 const skip = missing !== undefined && process.env["CI"] !== "true" && missing;
 
-tap.setTimeout(240_000);
+tap.setTimeout(budget(240_000));
 
 async function start(t: Test, ...flags: string[]): Promise<BrokerProcess> {
   const folder = await mkdtemp(join(tmpdir(), "whalesong-"));

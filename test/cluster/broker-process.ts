@@ -14,10 +14,11 @@ import { State } from "../../broker/state/index.ts";
 import { inspectStore } from "../../broker/state/inspect.ts";
 import { type ErrorBody, WhalesongError } from "../../protocol/index.ts";
 import { BrokerProcess, type Launch } from "../crash/broker-process.ts";
+import { budget } from "../pace.ts";
 import { faultsOf } from "../state/consistency.ts";
 import { bound, freePorts } from "./nats-server.ts";
 
-/** How long a node may take to become what a test waits for. */
+/** How long a node may take to become what a test waits for, on a quiet machine. */
 const patienceMs = 60_000;
 /** The longest that a node which is not paused may take to answer a post. */
 const answerMs = 20_000;
@@ -160,7 +161,7 @@ export class ClusterNode {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ text, key }),
-      signal: AbortSignal.timeout(answerMs),
+      signal: AbortSignal.timeout(budget(answerMs)),
     });
     const { id, error } = (await answer.json()) as { id?: string; error?: ErrorBody };
     if (id === undefined) throw WhalesongError.fromBody(error!);
@@ -168,9 +169,9 @@ export class ClusterNode {
   }
 
   async #until(withinMs: number, what: string, isSo: () => Promise<boolean>): Promise<void> {
-    const deadline = Date.now() + withinMs;
+    const since = performance.now();
     while (!(await isSo())) {
-      if (Date.now() > deadline) {
+      if (performance.now() - since > budget(withinMs)) {
         const said = JSON.stringify(await this.readiness());
         throw new Error(
           `${this.name} is not ${what} after ${withinMs} ms but ${said}; it logged:\n${this.#tail()}`,
@@ -186,7 +187,7 @@ export class ClusterNode {
 
   async #get(path: string): Promise<Response | undefined> {
     try {
-      return await fetch(`${this.url}${path}`, { signal: AbortSignal.timeout(5_000) });
+      return await fetch(`${this.url}${path}`, { signal: AbortSignal.timeout(budget(5_000)) });
     } catch {
       return undefined;
     }
@@ -265,11 +266,11 @@ export class Cluster {
 
 /** Settles once all nodes have applied the same number of commands, nothing being published. */
 export async function agree(nodes: readonly ClusterNode[], withinMs = patienceMs): Promise<void> {
-  const deadline = Date.now() + withinMs;
+  const since = performance.now();
   for (;;) {
     const heads = await Promise.all(nodes.map((node) => node.applied()));
     if (heads.every((head) => head === heads[0])) return;
-    if (Date.now() > deadline)
+    if (performance.now() - since > budget(withinMs))
       throw new Error(`after ${withinMs} ms the nodes' heads are ${heads.join(", ")}`);
     await sleep(lookMs);
   }

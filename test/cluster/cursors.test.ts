@@ -8,10 +8,11 @@ import { Cluster, type ClusterNode } from "./broker-process.ts";
 import { placeOf, until } from "./gossip-node.ts";
 import { NatsProxy } from "./nats-proxy.ts";
 import { NatsServers, natsTest } from "./nats-server.ts";
+import { budget } from "../pace.ts";
 
 const timeoutMs = 120_000;
 // All of them together may take longer than a file of tests has by default.
-tap.setTimeout(400_000);
+tap.setTimeout(budget(400_000));
 /** With and without worker processes. */
 const each = ["0", "1"];
 

@@ -8,8 +8,9 @@ import tap, { type Test } from "tap";
 import { Lease } from "../../broker/cluster/lease.ts";
 import { createLogger } from "../../broker/logger.ts";
 import { NatsServers, natsTest } from "./nats-server.ts";
+import { budget } from "../pace.ts";
 
-const ttlMs = 1_500;
+const ttlMs = budget(1_500);
 
 function seek(t: Test, connection: NatsConnection, node: string): Lease {
   const lease = new Lease(connection, {

@@ -16,6 +16,7 @@ import type { Test } from "tap";
 
 import { findProgram } from "../../bench/targets/programs.ts";
 import { freePorts, spawnBound } from "./nats-server.ts";
+import { budget } from "../pace.ts";
 
 const deployFolder = fileURLToPath(new URL("../../broker/deploy", import.meta.url));
 const mainFile = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
@@ -125,7 +126,7 @@ export class Machine {
     const late = setTimeout(() => {
       isLate = true;
       process.kill(-shell.pid!, "SIGKILL"); // the shell and all that it started
-    }, patienceMs);
+    }, budget(patienceMs));
     const [status] = (await once(shell, "close")) as [number | null];
     clearTimeout(late);
     if (status === 0) return printed;

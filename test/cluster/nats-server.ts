@@ -15,8 +15,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Test } from "tap";
 
 import { askProgram, findProgram } from "../../bench/targets/programs.ts";
+import { budget } from "../pace.ts";
 
-/** How long a server, or the three, may take to be ready. */
+/** How long a server, or the three, may take to be ready, on a quiet machine. */
 const readyMs = 60_000;
 /** How often to look. */
 const lookMs = 50;
@@ -44,7 +45,7 @@ export function knowsSyncInterval(): boolean {
   return major > 2 || (major === 2 && minor >= 10);
 }
 
-/** Runs `body` as a test when there is a nats-server. Without one it is skipped and says why; in CI that is a failure. */
+/** Runs `body` as a test when there is a nats-server; `timeoutMs` is its time on a quiet machine. Without one it is skipped and says why; in CI that is a failure. */
 export async function natsTest(
   tap: Test,
   name: string,
@@ -52,8 +53,9 @@ export async function natsTest(
   body: (t: Test) => Promise<void>,
 ): Promise<void> {
   const missing = missingNats();
-  tap.setTimeout(timeoutMs + 10_000); // the file's, from now on: by default it is short
-  await tap.test(name, { timeout: timeoutMs }, async (t) => {
+  const timeout = 2 * budget(timeoutMs); // others may begin to work here while it runs
+  tap.setTimeout(timeout + 10_000); // the file's, from now on: by default it is short
+  await tap.test(name, { timeout }, async (t) => {
     if (missing === undefined) await body(t);
     else if (process.env["CI"] === "true") t.fail(missing);
     else t.pass(`skipped: ${missing}`, { skip: missing });
@@ -167,7 +169,9 @@ export class NatsServer {
   async #get(path: string): Promise<Response | undefined> {
     const { host, ports } = this.#plan;
     try {
-      return await fetch(`http://${host}:${ports.monitor}${path}`, { signal: AbortSignal.timeout(2_000) });
+      return await fetch(`http://${host}:${ports.monitor}${path}`, {
+        signal: AbortSignal.timeout(budget(2_000)),
+      });
     } catch {
       return undefined;
     }
@@ -235,9 +239,9 @@ export class NatsServers {
 
   /** Waits until every server that runs is healthy and, of three, all name one leader. */
   async ready(): Promise<void> {
-    const deadline = Date.now() + readyMs;
+    const since = performance.now();
     while (!(await this.#isReady())) {
-      if (Date.now() > deadline) {
+      if (performance.now() - since > budget(readyMs)) {
         const logs = await Promise.all(
           this.servers.map(async (server) => (await server.log()).slice(-4_000)),
         );
@@ -249,11 +253,12 @@ export class NatsServers {
 
   /** The server that leads `stream`; waits until there is one among those that run. */
   async leaderOf(stream: string): Promise<NatsServer> {
-    const deadline = Date.now() + readyMs;
+    const since = performance.now();
     for (;;) {
       const leader = await this.#leaderNow(stream);
       if (leader !== undefined) return leader;
-      if (Date.now() > deadline) throw new Error(`stream ${stream} has no leader after ${readyMs} ms`);
+      if (performance.now() - since > budget(readyMs))
+        throw new Error(`stream ${stream} has no leader after ${readyMs} ms`);
       await sleep(lookMs);
     }
   }

@@ -5,6 +5,7 @@
 
 import { type Client, type StreamEvent, type StreamItem } from "../../clients/node/index.ts";
 import { offsetOf } from "../sessions/session-client.ts";
+import { budget } from "../pace.ts";
 
 /** Whom each stream must hear of last: all are told of one of these posts. */
 export interface Marker {
@@ -49,7 +50,7 @@ export class Reading {
     const isMarker = (event: StreamItem | undefined): boolean =>
       event?.event === "post" && event.post.id === id;
     if (this.events.some(isMarker)) return;
-    const late = AbortSignal.timeout(withinMs);
+    const late = AbortSignal.timeout(budget(withinMs));
     await new Promise<void>((resolve, reject) => {
       this.#onEvent = () => {
         if (this.faults.length > 0) reject(new Error(`${this.title}: ${this.faults.join("; ")}`));

@@ -12,8 +12,9 @@ import { natsTest } from "./nats-server.ts";
 import { Runbook } from "./runbook.ts";
 import { runEverywhere, setUpNats } from "./set-up.ts";
 import { User, Witness } from "./witness.ts";
+import { budget } from "../pace.ts";
 
-tap.setTimeout(900_000);
+tap.setTimeout(budget(900_000));
 
 const runbook = new Runbook();
 const timeoutMs = 600_000;
@@ -187,7 +188,7 @@ async function untilUnready(machine: Machine, reason: RegExp): Promise<void> {
 }
 
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const late = AbortSignal.timeout(60_000);
+  const late = AbortSignal.timeout(budget(60_000));
   while (!(await isSo())) {
     late.throwIfAborted();
     await sleep(50);

@@ -8,6 +8,7 @@ import type { Test } from "tap";
 
 import { type Client, connect } from "../../clients/node/index.ts";
 import type { Machine } from "./machine.ts";
+import { budget } from "../pace.ts";
 
 /** Between two posts, and before one is tried again, in ms. */
 const pauseMs = 50;
@@ -56,11 +57,11 @@ export class Witness {
   async end(t: Test, what: string): Promise<void> {
     this.#stop.abort();
     await this.#posting;
-    const late = AbortSignal.timeout(patienceMs);
+    const late = AbortSignal.timeout(budget(patienceMs));
     while ((this.#read.at(-1) ?? 0) < this.#posted && !late.aborted) {
       await Promise.race([
         new Promise<void>((resolve) => (this.#onRead = resolve)),
-        sleep(patienceMs, undefined, { ref: false }),
+        sleep(budget(patienceMs), undefined, { ref: false }),
       ]);
     }
     const all = Array.from({ length: this.#posted }, (_, i) => i + 1);

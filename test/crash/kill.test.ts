@@ -13,13 +13,14 @@ import { SessionClient, offsetOf } from "../sessions/session-client.ts";
 import { faultsOf } from "../state/consistency.ts";
 import { BrokerProcess } from "./broker-process.ts";
 import { Load, type Told, nothingTold } from "./load.ts";
+import { budget } from "../pace.ts";
 
 const kills = Number(process.env["WHALESONG_KILLS"] ?? 20);
 const unlimited = ["--user-rate", "1000000", "--user-burst", "1000000"];
 
 await tap.test(
   `killed ${kills} times under load, everything answered and delivered is there`,
-  { timeout: 180_000 },
+  { timeout: budget(180_000) },
   async (t) => {
     const random = Random.seeded();
     t.comment(`WHALESONG_SEED=${random.seed}`);

@@ -11,10 +11,11 @@ import tap from "tap";
 
 import { Random } from "./random.ts";
 import { World } from "./world.ts";
+import { budget } from "../pace.ts";
 
 await tap.test(
   "every stream and page agrees with the model, whatever is done",
-  { timeout: 300_000 },
+  { timeout: budget(300_000) },
   async (t) => {
     const random = Random.seeded();
     t.comment(`WHALESONG_SEED=${random.seed}`);

@@ -1,8 +1,9 @@
 /* What a broker promises, once more with three worker processes. */
 
 import tap from "tap";
+import { budget } from "../pace.ts";
 
-tap.setTimeout(400_000);
+tap.setTimeout(budget(400_000));
 process.env["WHALESONG_TEST_WORKERS"] = "3";
 process.env["WHALESONG_ROUNDS"] ??= "20";
 process.env["WHALESONG_KILLS"] ??= "3";
