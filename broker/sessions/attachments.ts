@@ -10,16 +10,21 @@ import {
 import { type CursorKey, type Offset, cursorKey } from "../state/index.ts";
 import { type Sink, Subscription } from "../streams/index.ts";
 import type { Identity } from "./identity.ts";
+import { requireReading } from "./principal.ts";
 import type { SessionServices } from "./sessions.ts";
 
 interface Attachment {
   readonly number: number;
   /** Undefined: the number is taken by a subscribe that is not answered yet. */
   subscription: Subscription | undefined;
+  /** Whom it is read as, where that was said. */
+  as: string | undefined;
   cursor: CursorKey;
   /** The cursor's when it began: once the cursor is sought elsewhere, its acknowledgements come too late. */
   generation: number;
 }
+
+type OpenAttachment = Attachment & { subscription: Subscription };
 
 const none: readonly Attachment[] = [];
 
@@ -46,6 +51,7 @@ export class Attachments {
     const attachment = {
       number: this.#numberFor(fields),
       subscription: undefined,
+      as: typeof fields.as === "string" ? fields.as : undefined,
       cursor: "",
       generation: 0,
     };
@@ -60,7 +66,7 @@ export class Attachments {
 
   async #open(attachment: Attachment, fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
     const { operations, streams, state } = this.#services;
-    const as = typeof fields.as === "string" ? fields.as : undefined;
+    const { as } = attachment;
     const { stream, reader } = await operations.resolveStream(
       { ...fields, as },
       this.#identity.principal!,
@@ -68,6 +74,7 @@ export class Attachments {
     );
     const cursor = cursorKey(reader, this.#identity.device, stream.name);
     const { position, generation } = await operations.places.startOf(fields.from ?? "resume", cursor);
+    requireReading(this.#identity.principal!, { kind: stream.kind, as }); // it may have changed in between
     if (!this.#isClosed) {
       attachment.subscription = new Subscription(attachment.number, stream, this.#sink, position);
       attachment.cursor = cursor;
@@ -90,10 +97,34 @@ export class Attachments {
     const { cursors, operations } = this.#services;
     const attachment = this.#get(sub);
     const reached = operations.places.reached(cursor, "cursor");
-    const offset = typeof reached === "number" ? reached : await reached; // in its turn wherever that can be
+    let offset: Offset;
+    if (typeof reached === "number")
+      offset = reached; // in its turn wherever that can be
+    else {
+      offset = await reached;
+      this.#requireRights(attachment);
+    }
     cursors.acknowledge(attachment.cursor, offset, attachment.generation);
     if (id !== undefined) await cursors.flush(attachment.cursor);
     return { cursor };
+  }
+
+  /** What the session may no longer read, and why. To be asked whenever its rights have changed. */
+  get forbidden(): { subscription: Subscription; error: WhalesongError }[] {
+    const found: { subscription: Subscription; error: WhalesongError }[] = [];
+    for (const attachment of this.#held) {
+      if (attachment.subscription === undefined) continue; // looked at when it opens
+      try {
+        this.#requireRights(attachment as OpenAttachment);
+      } catch (error) {
+        found.push({ subscription: attachment.subscription, error: error as WhalesongError });
+      }
+    }
+    return found;
+  }
+
+  #requireRights({ subscription: { stream }, as }: OpenAttachment): void {
+    requireReading(this.#identity.principal!, { kind: stream.kind, as });
   }
 
   /** Ends a subscription by the broker's doing. False when it was not open. */
@@ -161,10 +192,9 @@ export class Attachments {
     if (at >= 0) this.#held = this.#held.toSpliced(at, 1);
   }
 
-  #get(sub: number): Attachment & { subscription: Subscription } {
+  #get(sub: number): OpenAttachment {
     const attachment = this.#find(sub);
-    if (attachment?.subscription !== undefined)
-      return attachment as Attachment & { subscription: Subscription };
+    if (attachment?.subscription !== undefined) return attachment as OpenAttachment;
     throw new WhalesongError("not_found", `sub: there is no subscription ${sub}`, { field: "sub" });
   }
 }

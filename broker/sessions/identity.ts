@@ -37,7 +37,11 @@ export class Identity {
   readonly #owner: Identified;
   #principal: Principal | undefined;
   #device = defaultDevice;
+  /** Whose the credentials are; the principal may act as another. */
+  #shownUser: string | undefined;
   #settled: Promise<void> | undefined;
+  /** The renewal that was asked for last, while its token is being checked. */
+  #renewing: Promise<void> | undefined;
   #expiry: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -62,15 +66,22 @@ export class Identity {
   }
 
   /** `device` comes by every way a client has to name one. @throws `bad_request` when it cannot be one, and has accepted nothing */
-  accept(principal: Principal, device: string | undefined): void {
+  accept(principal: Principal, device: string | undefined, shownUser = principal.user): void {
     if (device !== undefined) this.#device = checkDevice(device);
     this.#principal = principal;
+    this.#shownUser ??= shownUser;
     this.#watchExpiry();
   }
 
-  /** Accepts what `authenticating` comes to. @throws what it throws */
-  async acceptFrom(authenticating: Promise<Principal>, device: string | undefined): Promise<void> {
-    const accepting = authenticating.then((principal) => this.accept(principal, device));
+  /** Accepts what `authenticating` comes to, acting `as` somebody. @throws what it throws */
+  async acceptFrom(
+    authenticating: Promise<Principal>,
+    device: string | undefined,
+    as?: string,
+  ): Promise<void> {
+    const accepting = authenticating.then((shown) =>
+      this.accept(this.#actingAs(as, shown), device, shown.user),
+    );
     const settled = accepting
       .catch(() => {})
       .finally(() => {
@@ -84,23 +95,34 @@ export class Identity {
   async hello({ user, token, as, device }: RequestOf<"hello">): Promise<Principal> {
     const before = this.#principal;
     if (before === undefined || token !== undefined) {
-      await this.acceptFrom(this.#parts.authenticator.authenticate({ user, token }), device);
+      await this.acceptFrom(this.#parts.authenticator.authenticate({ user, token }), device, as);
     } else {
       if (user !== undefined && fold(user) !== fold(before.user)) {
         throw new WhalesongError("conflict", `user: this connection is ${before.user}'s`, { field: "user" });
       }
-      this.accept(before, device);
+      this.accept(this.#actingAs(as, before), device);
     }
-    const principal = this.#principal!;
-    if (as === undefined) return principal;
-    this.accept({ ...principal, user: checkHandle(actingUser(principal, as), "as") }, undefined);
     return this.#principal!;
+  }
+
+  /** A connection is one user's: credentials that come later may renew what they may do, not whose it is. @throws WhalesongError */
+  #actingAs(as: string | undefined, principal: Principal): Principal {
+    const shown = this.#shownUser;
+    const isAnothers =
+      this.#principal !== principal && shown !== undefined && fold(principal.user) !== fold(shown);
+    if (isAnothers) {
+      throw new WhalesongError("conflict", `token: this connection is ${shown}'s; open another one`, {
+        field: "token",
+      });
+    }
+    const user = as === undefined ? principal.user : checkHandle(actingUser(principal, as), "as");
+    return { ...principal, user };
   }
 
   /** A newer token for the same user. @throws WhalesongError */
   async renew({ token }: RequestOf<"auth">): Promise<ResultOf<"auth">> {
+    const principal = await this.#inTurn(this.#parts.authenticator.authenticate({ token }));
     const before = this.#principal!;
-    const principal = await this.#parts.authenticator.authenticate({ token });
     if (fold(principal.user) !== fold(before.user) && !principal.scopes.has("backend")) {
       throw new WhalesongError("forbidden", "token: it is another user's; renewal keeps the user", {
         field: "token",
@@ -113,6 +135,17 @@ export class Identity {
       ...(expiresAt !== undefined && { expiresAt }),
       at: this.#parts.now(),
     };
+  }
+
+  /** Renewals count in the order they were sent, however long each takes to be checked: the last token sent is in force. */
+  async #inTurn(authenticating: Promise<Principal>): Promise<Principal> {
+    const before = this.#renewing;
+    const settling = Promise.allSettled([authenticating, before]).then(() => {
+      if (this.#renewing === settling) this.#renewing = undefined;
+    });
+    this.#renewing = settling;
+    await Promise.allSettled([before]);
+    return authenticating;
   }
 
   close(): void {

@@ -26,6 +26,17 @@ export function requireScope(principal: Principal, scope: Scope): void {
   );
 }
 
+/** What a subscription needs, as long as it is open: the right to read it, and to read it as whom it names.
+ *  @throws `forbidden` */
+export function requireReading(
+  principal: Principal,
+  { kind, as }: { kind: string; as: string | undefined },
+): void {
+  requireScope(principal, "read");
+  actingUser(principal, as);
+  if (kind === "firehose") requireScope(principal, "firehose");
+}
+
 /** The handle a request acts as: its own, or the one it names. @throws `forbidden` */
 export function actingUser(principal: Principal, as: string | undefined): string {
   if (as === undefined) return principal.user;

@@ -316,13 +316,14 @@ export class Session implements Sink {
   }
 
   async #performInTurn(request: Request): Promise<object> {
-    if (this.#identity.settled !== undefined) await this.#identity.settled;
+    // Of two hellos the second begins once the first is settled, and what is behind both waits for both.
+    while (this.#identity.settled !== undefined) await this.#identity.settled;
     if (request.op === "hello") return this.#hello(request);
     const { principal, device } = this.#identity;
     if (principal === undefined) throw new WhalesongError("hello_first", `${request.op}: say hello first`);
     switch (request.op) {
       case "auth":
-        return this.#identity.renew(request);
+        return this.#renew(request);
       case "ping":
         return { at: this.#services.now() };
       case "subscribe":
@@ -337,6 +338,13 @@ export class Session implements Sink {
       default:
         return this.#services.operations.execute(request, principal, device);
     }
+  }
+
+  /** What the new token does not allow ends before the renewal is answered. */
+  async #renew(request: RequestOf<"auth">): Promise<ResultOf<"auth">> {
+    const result = await this.#identity.renew(request);
+    for (const { subscription, error } of this.#attachments.forbidden) this.end(subscription, error);
+    return result;
   }
 
   async #hello(request: RequestOf<"hello">): Promise<ResultOf<"hello">> {

@@ -85,6 +85,33 @@ await tap.test("a newer token keeps the user, in any spelling", async (t) => {
   t.equal(checkHandle(identity.principal?.user ?? ""), "Alice");
 });
 
+await tap.test("of two renewals the one sent last counts, whichever is checked first", async (t) => {
+  const { identity, authenticator } = start();
+  identity.accept(await decided(authenticator, "alice@1e13"), undefined);
+  const first = identity.renew({ op: "auth", token: "alice@2e13" });
+  const second = identity.renew({ op: "auth", token: "alice@3e13" });
+  authenticator.waiting.pop()!();
+  await new Promise((resolve) => setImmediate(resolve));
+  authenticator.decide();
+  await Promise.all([first, second]);
+  t.equal(identity.principal?.expiresAt, 3e13);
+  identity.close();
+});
+
+await tap.test("a connection is one user's, also where a second hello brings another's token", async (t) => {
+  const { identity, authenticator } = start();
+  const first = identity.hello({ op: "hello", token: "service", as: "bob" });
+  authenticator.decide();
+  t.equal((await first).user, "bob");
+  const other = identity.hello({ op: "hello", token: "mallory" });
+  authenticator.decide();
+  await t.rejects(other, { code: "conflict", details: { field: "token" } });
+  t.equal(identity.principal?.user, "bob");
+  const again = identity.hello({ op: "hello", token: "SERVICE", as: "carol" });
+  authenticator.decide();
+  t.equal((await again).user, "carol");
+});
+
 await tap.test("a token ends when clocks that differ by 5 s agree that it has", async (t) => {
   const now = 1_000_000;
   const lasting = start(() => now);
