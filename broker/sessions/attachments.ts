@@ -7,10 +7,11 @@ import {
   WhalesongError,
   limits,
 } from "../../protocol/index.ts";
-import { type CursorKey, type Offset, cursorKey } from "../state/index.ts";
+import type { CursorKey, Offset } from "../state/index.ts";
 import { type Sink, Subscription } from "../streams/index.ts";
 import type { Identity } from "./identity.ts";
 import { requireReading } from "./principal.ts";
+import type { CursorName } from "./readers.ts";
 import type { SessionServices } from "./sessions.ts";
 
 interface Attachment {
@@ -19,7 +20,10 @@ interface Attachment {
   subscription: Subscription | undefined;
   /** Whom it is read as, where that was said. */
   as: string | undefined;
-  cursor: CursorKey;
+  /** Its reader's handle. */
+  reader: string;
+  /** Undefined while the reader is no user, and so has no cursor. */
+  cursor: CursorKey | undefined;
   /** The cursor's when it began: once the cursor is sought elsewhere, its acknowledgements come too late. */
   generation: number;
 }
@@ -52,7 +56,8 @@ export class Attachments {
       number: this.#numberFor(fields),
       subscription: undefined,
       as: typeof fields.as === "string" ? fields.as : undefined,
-      cursor: "",
+      reader: "",
+      cursor: undefined,
       generation: 0,
     };
     this.#held = this.#held.concat(attachment); // exactly as long as it has to be, as no spread is
@@ -66,17 +71,23 @@ export class Attachments {
 
   async #open(attachment: Attachment, fields: FieldsOf<"subscribe">): Promise<ResultOf<"subscribe">> {
     const { operations, streams, state } = this.#services;
+    const { places, readers } = operations;
+    const principal = this.#identity.principal!;
+    const { device } = this.#identity;
     const { as } = attachment;
-    const { stream, reader } = await operations.resolveStream(
-      { ...fields, as },
-      this.#identity.principal!,
-      "create",
-    );
-    const cursor = cursorKey(reader, this.#identity.device, stream.name);
-    const { position, generation } = await operations.places.startOf(fields.from ?? "resume", cursor);
+    const from = fields.from ?? "resume";
+    const turn = places.turn();
+    const { stream, reader } = await operations.resolveStream({ ...fields, as }, principal, "await");
+    const name = { reader, device, stream: stream.name };
+    let cursor = readers.keyOf(name);
+    const isNobody = cursor === undefined;
+    if (from === "resume") cursor ??= await readers.make(name, principal);
+    const charge = isNobody ? undefined : () => readers.charge(principal);
+    const { position, generation } = await places.startOf(from, cursor, turn, charge);
     requireReading(this.#identity.principal!, { kind: stream.kind, as }); // it may have changed in between
     if (!this.#isClosed) {
       attachment.subscription = new Subscription(attachment.number, stream, this.#sink, position);
+      attachment.reader = reader;
       attachment.cursor = cursor;
       attachment.generation = generation;
       streams.open(attachment.subscription);
@@ -104,6 +115,10 @@ export class Attachments {
       offset = await reached;
       this.#requireRights(attachment);
     }
+    if (attachment.cursor === undefined) {
+      attachment.cursor = this.#keyOf(attachment) ?? (await this.#makeReader(attachment));
+      this.#requireRights(attachment);
+    }
     cursors.acknowledge(attachment.cursor, offset, attachment.generation);
     if (id !== undefined) await cursors.flush(attachment.cursor);
     return { cursor };
@@ -125,6 +140,20 @@ export class Attachments {
 
   #requireRights({ subscription: { stream }, as }: OpenAttachment): void {
     requireReading(this.#identity.principal!, { kind: stream.kind, as });
+  }
+
+  #keyOf(attachment: OpenAttachment): CursorKey | undefined {
+    return this.#services.operations.readers.keyOf(this.#nameOf(attachment));
+  }
+
+  /** What they have acknowledged is to be kept: they become a user. */
+  #makeReader(attachment: OpenAttachment): Promise<CursorKey> {
+    const { readers } = this.#services.operations;
+    return readers.make(this.#nameOf(attachment), this.#identity.principal!);
+  }
+
+  #nameOf({ reader, subscription }: OpenAttachment): CursorName {
+    return { reader, device: this.#identity.device, stream: subscription.stream.name };
   }
 
   /** Ends a subscription by the broker's doing. False when it was not open. */

@@ -10,6 +10,8 @@ import type { Rates } from "./rates.ts";
 export interface Intake {
   /** Takes the command over, and settles with the outcome once it is durable. @throws WhalesongError `rate_limited`, and what the log throws */
   append(command: Command, principal: Principal): Promise<Outcome>;
+  /** Counts something that is no command against the rate as if it were one. @throws WhalesongError `rate_limited` */
+  take(principal: Principal): void | Promise<void>;
 }
 
 /** The intake of the process that has the log. */
@@ -25,6 +27,10 @@ export class LocalIntake implements Intake {
   append(command: Command, principal: Principal): Promise<Outcome> {
     if (isRated(principal)) this.#rates.take(principal.user);
     return this.#log.append(command);
+  }
+
+  take(principal: Principal): void {
+    if (isRated(principal)) this.#rates.take(principal.user);
   }
 }
 

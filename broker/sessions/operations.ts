@@ -21,12 +21,13 @@ import {
   limits,
 } from "../../protocol/index.ts";
 import type { Log } from "../log/log.ts";
-import { type Command, type Offset, type State, type UserNo, cursorKey } from "../state/index.ts";
+import type { Command, Offset, State, UserNo } from "../state/index.ts";
 import type { Stream, Streams } from "../streams/index.ts";
 import type { Cursors } from "./cursor-keeper.ts";
 import type { Intake } from "./intake.ts";
 import { Places } from "./places.ts";
 import { type Principal, actingUser, requireScope } from "./principal.ts";
+import { Readers } from "./readers.ts";
 
 /** The name under which a client that gives none keeps its cursors. */
 export const defaultDevice = "default";
@@ -45,10 +46,12 @@ export interface OperationsParts {
 
 export class Operations {
   readonly places: Places;
+  readonly readers: Readers;
   readonly #parts: OperationsParts;
 
   constructor(parts: OperationsParts) {
     this.places = new Places(parts);
+    this.readers = new Readers(parts);
     this.#parts = parts;
   }
 
@@ -91,37 +94,25 @@ export class Operations {
     }
   }
 
-  /** The number of `handle`; makes it a user when it is not one yet. */
-  async #ensureUser(handle: string): Promise<UserNo> {
-    const { users } = this.#parts.state;
-    const known = users.find(handle);
-    if (known !== undefined) return known;
-    const { error } = await this.#parts.log.append({ op: "user", user: handle });
-    if (error !== undefined) throw error;
-    return users.find(handle)!;
-  }
-
   /**
-   * A stream for whom `principal` acts as. `create` makes reader and author users when they are not yet, since what is
-   * asked for outlasts the request; to `look`, a reader who is none has number 0, who follows nobody.
+   * A stream for whom `principal` acts as, and that reader's handle. Nobody becomes a user by it: a reader who is none has number 0, who
+   * follows nobody. An author who is none is not found, unless the stream is to `await` both.
    * @throws `forbidden`, `not_found`, `bad_request`
    */
   async resolveStream(
     fields: Pick<FieldsOf<"read">, "stream" | "filter"> & { as?: string | undefined },
     principal: Principal,
-    purpose: "look" | "create",
-  ): Promise<{ stream: Stream; reader: UserNo }> {
+    purpose: "look" | "await",
+  ): Promise<{ stream: Stream; reader: string }> {
     requireScope(principal, "read");
-    const handle = checkHandle(actingUser(principal, fields.as), fields.as === undefined ? "user" : "as");
+    const reader = checkHandle(actingUser(principal, fields.as), fields.as === undefined ? "user" : "as");
     if (fields.stream.startsWith("thread:"))
       await this.places.reachPost(fields.stream.slice("thread:".length));
-    this.#parts.state.refresh();
-    const reader =
-      purpose === "create" ? await this.#ensureUser(handle) : (this.#parts.state.users.find(handle) ?? 0);
-    if (purpose === "create" && fields.stream.startsWith("user:")) {
-      await this.#ensureUser(checkHandle(fields.stream.slice("user:".length), "stream"));
-    }
-    const stream = this.#parts.streams.resolve(fields.stream, fields.filter, reader);
+    const { state, streams } = this.#parts;
+    state.refresh();
+    const number = state.users.find(reader) ?? 0;
+    const awaiting = purpose === "await" ? reader : undefined;
+    const stream = streams.resolve(fields.stream, fields.filter, number, awaiting);
     if (stream.kind === "firehose") requireScope(principal, "firehose");
     return { stream, reader };
   }
@@ -258,17 +249,24 @@ export class Operations {
     device: string,
   ): Promise<ResultOf<"cursor">> {
     const { cursors, state } = this.#parts;
-    const { stream, reader } = await this.resolveStream(request, principal, "create");
+    const turn = this.places.turn();
+    const { stream, reader } = await this.resolveStream(request, principal, "await");
     const name = request.device === undefined ? device : checkDevice(request.device);
-    const key = cursorKey(reader, name, stream.name);
-    let cursor = await cursors.get(key); // also where it is to be moved: its next generation is to be higher than any node's
-    if (request.set !== undefined) {
-      cursors.seek(key, await this.places.position(request.set, "set"));
-      await cursors.flush(key);
-      cursor = await cursors.get(key);
-    }
+    const cursorName = { reader, device: name, stream: stream.name };
     const result = { stream: stream.name, device: name };
-    return cursor === undefined ? result : { ...result, cursor: state.positions.cursor(cursor.offset) };
+    let key = this.readers.keyOf(cursorName);
+    if (request.set === undefined) {
+      const cursor = key === undefined ? undefined : await cursors.get(key);
+      return cursor === undefined ? result : { ...result, cursor: state.positions.cursor(cursor.offset) };
+    }
+    const position = await this.places.position(request.set, "set", turn);
+    if (key === undefined) key = await this.readers.make(cursorName, principal);
+    else await this.readers.charge(principal);
+    await cursors.get(key); // its next generation is to be higher than any node's
+    cursors.seek(key, position);
+    await cursors.flush(key);
+    const moved = (await cursors.get(key)) ?? { offset: position };
+    return { ...result, cursor: state.positions.cursor(moved.offset) };
   }
 
   /** The handle that a command acts as. @throws `forbidden`, `bad_request` */

@@ -24,23 +24,40 @@ export class Places {
   }
 
   /**
-   * Where delivery starts: `resume`, `live`, `earliest` or a cursor; and the generation of the durable cursor in which the
-   * reader acknowledges. @throws `cursor_too_old`, `epoch_mismatch`, `cursor_in_future`
+   * The head at this point of a connection's requests. All that any client of the broker was answered before is up to it, and what
+   * this connection asks for from now on comes after it. So it is taken when a request begins, before anything is waited for: else what
+   * was posted right behind a `subscribe` might be taken for older than it.
    */
-  async startOf(from: string, key: CursorKey): Promise<{ position: Offset; generation: number }> {
+  turn(): Offset {
+    const { state, streams } = this.#parts;
+    state.refresh();
+    return Math.max(streams.head, state.applied());
+  }
+
+  /**
+   * Where delivery starts: `resume`, `live`, `earliest` or a cursor; and the generation of the durable cursor in which the
+   * reader acknowledges. `key` is undefined for a reader who is no user, who cannot `resume`. `charge` is called where a cursor is
+   * begun. @throws `cursor_too_old`, `epoch_mismatch`, `cursor_in_future`, and what `charge` throws
+   */
+  async startOf(
+    from: string,
+    key: CursorKey | undefined,
+    turn: Offset = this.turn(),
+    charge: () => void | Promise<void> = () => {},
+  ): Promise<{ position: Offset; generation: number }> {
     const { streams, cursors } = this.#parts;
     // Taken first: a seek that comes while a first resume is written outdates what this subscription acknowledges.
-    let cursor = await cursors.get(key);
-    if (from !== "resume")
-      return { position: await this.position(from, "from"), generation: cursor?.generation ?? 0 };
-    await this.current();
+    let cursor = key === undefined ? undefined : await cursors.get(key);
+    if (from !== "resume" || key === undefined)
+      return { position: await this.position(from, "from", turn), generation: cursor?.generation ?? 0 };
+    await this.#heard(turn);
     if (cursor === undefined) {
-      // A device's first resume fixes its cursor here and now, so that whatever comes after is never missed.
-      const { head } = streams;
-      cursors.begin(key, head);
+      // A device's first resume fixes its cursor at its turn, so that whatever comes after is never missed.
+      await charge();
+      cursors.begin(key, turn);
       await cursors.flush(key);
       // Of a user who has as many as may be, one that began at the same time may have taken its place.
-      cursor = (await cursors.get(key)) ?? { offset: head, generation: 0 };
+      cursor = (await cursors.get(key)) ?? { offset: turn, generation: 0 };
     }
     // What this node has not reached comes once it has, again or not: a reader is not turned away for that.
     await this.reach(cursor.offset)?.catch(() => {});
@@ -56,13 +73,23 @@ export class Places {
     return log.current();
   }
 
-  async position(named: string, field: string): Promise<Offset> {
-    await this.current();
-    if (named === "live") return this.#parts.streams.head;
+  /** What a client names, at its `turn`. */
+  async position(named: string, field: string, turn: Offset = this.turn()): Promise<Offset> {
+    await this.#heard(turn);
+    if (named === "live") return turn;
     if (named === "earliest") return this.#parts.state.meta.floor;
     const offset = await this.reached(named, field);
     this.refuseTooOld(offset, field);
     return offset;
+  }
+
+  /** Settles once `streams` was told of all up to `turn`. */
+  #heard(turn: Offset): Promise<void> | undefined {
+    const { log, streams } = this.#parts;
+    if (turn <= streams.head) return undefined;
+    return new Promise((resolve) => {
+      log.whenDurable(turn, resolve);
+    });
   }
 
   /** The offset of a cursor that this node has reached, at once or after a while.

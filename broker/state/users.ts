@@ -46,6 +46,12 @@ export class Users {
     return handle;
   }
 
+  /** The greatest number that a user has; 0 while there is none. */
+  newest(): UserNo {
+    for (const key of this.#tables.users.getKeys({ reverse: true, limit: 1 })) return numberOf(key);
+    return 0;
+  }
+
   /** Writes a new user. Within a transaction. */
   create(user: UserNo, handle: string): void {
     this.#tables.handles.putSync(Buffer.from(fold(handle)), u32Key(user));
@@ -57,4 +63,8 @@ export class Users {
   settle(): void {
     this.#created.clear();
   }
+}
+
+function numberOf(key: Uint8Array): UserNo {
+  return ((key[0]! << 24) | (key[1]! << 16) | (key[2]! << 8) | key[3]!) >>> 0;
 }

@@ -140,7 +140,9 @@ export class CatchUp {
     if (subscription.stream.kind === "home") this.#taken.delete(subscription.stream.reader); // it is the last step
     const { state, interest } = this.#parts;
     const { position } = subscription;
-    interest.attach(subscription, follows === undefined ? [] : followedAt(follows, position));
+    // Whose user is none yet is linked once they are one.
+    if (subscription.stream.awaits === undefined)
+      interest.attach(subscription, follows === undefined ? [] : followedAt(follows, position));
     subscription.state = "live";
     if (this.#live?.offset !== position) this.#live = markDelivery(state, "live", position);
     page.mark(this.#live);

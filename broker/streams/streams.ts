@@ -14,6 +14,7 @@ import {
   parseStream,
 } from "../../protocol/index.ts";
 import type { Entry, Offset, State, UserNo } from "../state/index.ts";
+import { Awaiting } from "./awaiting.ts";
 import { CatchUp, markDelivery } from "./catch-up.ts";
 import { Deliveries } from "./deliveries.ts";
 import { FanOut } from "./fan-out.ts";
@@ -51,9 +52,11 @@ export class Streams {
   readonly #pages: Pages;
   readonly #readings: Readings;
   readonly #subscriptions = new Set<Subscription>();
+  readonly #awaiting: Awaiting;
 
   constructor(state: State, { whenDurable, onTooOld }: StreamsOptions) {
     this.#state = state;
+    this.#awaiting = new Awaiting(state);
     this.deliveries = new Deliveries(state);
     const home = new HomeReader(state);
     const interest = this.#interest;
@@ -79,6 +82,9 @@ export class Streams {
 
   /** Takes durable entries from the log, in order; all up to `durable` is. */
   publish(entries: Entry[], durable: Offset): void {
+    // Before the first entry of a user who is awaited is on its way.
+    for (const subscription of this.#awaiting.take())
+      if (subscription.state === "live") this.#interest.attach(subscription, []); // who they follow comes in its turn
     this.#tail.append(entries, durable);
     this.#fanOut.publish(entries, durable);
   }
@@ -93,8 +99,16 @@ export class Streams {
     return this.#fanOut.pending > maxFanOutPending;
   }
 
-  /** A stream by its name, for a reader. @throws `bad_request`, `not_found` when its user or post is not known */
-  resolve(text: string, filter: Filter | undefined = noFilter, reader: UserNo): Stream {
+  /**
+   * A stream by its name, for a reader: by number, 0 for one who is no user. To subscribe to it, `awaiting` is the reader's handle: then
+   * reader and author may be users only later. @throws `bad_request`, `not_found` when its user or post is not known
+   */
+  resolve(
+    text: string,
+    filter: Filter | undefined = noFilter,
+    reader: UserNo,
+    awaiting?: string,
+  ): Stream {
     const parsed = parseStream(text);
     checkFilter(parsed, filter);
     // Literals, each whole: an object put together by spreading brings a shape of its own, larger than itself.
@@ -102,10 +116,13 @@ export class Streams {
     switch (parsed.kind) {
       case "home":
       case "mentions":
-        return { name, filter, kind: parsed.kind, reader };
+        if (reader !== 0 || awaiting === undefined) return { name, filter, kind: parsed.kind, reader };
+        return { name, filter, kind: parsed.kind, reader, awaits: fold(awaiting) };
       case "user": {
         const user = this.#state.users.find(parsed.user);
         if (user === undefined) {
+          if (awaiting !== undefined)
+            return { name, filter, kind: "user", user: 0, awaits: fold(parsed.user) };
           throw new WhalesongError("not_found", `stream: there is no user ${JSON.stringify(parsed.user)}`, {
             field: "stream",
           });
@@ -137,6 +154,7 @@ export class Streams {
   /** Begins to deliver: catch-up from the subscription's position, then live. */
   open(subscription: Subscription): void {
     this.#subscriptions.add(subscription);
+    this.#awaiting.add(subscription);
     this.#catchUp.add(subscription);
   }
 
@@ -147,6 +165,7 @@ export class Streams {
 
   close(subscription: Subscription): void {
     subscription.state = "closed";
+    this.#awaiting.delete(subscription);
     this.#interest.detach(subscription);
     this.#subscriptions.delete(subscription);
   }

@@ -18,6 +18,8 @@ export interface Questions {
   cursor: { asked: CursorKey; answered: Cursor | null };
   /** How far all is durable, once it is as far as the offset or is not going to be soon. */
   reach: { asked: Offset; answered: Offset };
+  /** Something that is no command counts against this user's rate as if it were one. */
+  take: { asked: string; answered: null };
   /** All cursors acknowledged or sought before are on disk, the one named for certain. */
   flush: { asked: CursorKey | null; answered: null };
   /** Why the broker does not serve. */

@@ -26,6 +26,8 @@ export interface RemoteLogOptions {
   send: (message: FromWorker) => void;
   /** Has the applying process come to an offset, as far as may be; answers how far it is. */
   reach: (offset: Offset) => Promise<Offset>;
+  /** Takes something of a user's rate. */
+  take: (user: string) => Promise<void>;
   /** It begins after this offset. */
   after: Offset;
 }
@@ -72,6 +74,10 @@ export class RemoteLog implements Log, Intake {
     const ticket = ++this.#ticket;
     this.#options.send(["append", ticket, command, principal !== undefined && isRated(principal)]);
     return new Promise((resolve, reject) => this.#waiting.set(ticket, { resolve, reject }));
+  }
+
+  async take(principal: Principal): Promise<void> {
+    if (isRated(principal)) await this.#options.take(principal.user);
   }
 
   whenDurable(offset: Offset, callback: () => void): void {

@@ -276,6 +276,9 @@ export class Seat {
       case "flush":
         await cursors.flush((asked as CursorKey | null) ?? undefined);
         return null;
+      case "take":
+        core.rates.take(asked as string);
+        return null;
       case "readiness":
         return core.readiness ?? null;
       case "metrics":

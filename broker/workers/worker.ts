@@ -52,6 +52,7 @@ export class Worker {
       after,
       send: (message) => link.send(message),
       reach: (offset) => link.ask("reach", offset),
+      take: async (user) => void (await link.ask("take", user)),
       listener: (entries, durable) => worker.#hear(entries, durable),
     });
     const front = await Front.create({

@@ -145,6 +145,7 @@ async function openWorker(t: Test): Promise<Worker> {
       await end;
       return asked.reached;
     },
+    take: async () => void t.fail("nothing is taken of a rate"),
     listener: (entries, durable) => {
       for (const listener of listeners) listener(entries, durable);
     },
