@@ -4,10 +4,12 @@
  *
  * A handle is 1–64 letters and digits of any script, `_ . -`, and the marks those letters carry; it does not begin with
  * a mark. Characters that show nothing (variation selectors, Hangul fillers) are refused though Unicode files some of
- * them under letters and marks: they would let one handle pass for another.
+ * them under letters and marks: they would let one handle pass for another. Dots alone are no handle: `.` and `..` in a
+ * URL's path name no user there, but the folder or the one above.
  *
  * A tag is 1–100 letters, marks, digits, `_` and joiners of any script, with a letter among them, without its `#`:
- * exactly what `extractTags` of text.ts can find.
+ * exactly what `extractTags` of text.ts can find. What shows nothing is no part of it but between two letters of a script
+ * whose letters it joins: at the end, or among Latin letters, it would make a tag that looks like another.
  *
  * Folding is Unicode's default full case folding under canonical equivalence, the same in every locale:
  *   - ß and ẞ are `ss`, a ligature is its letters, and σ ς Σ are one letter wherever they stand in the word;
@@ -24,13 +26,18 @@ const unitsPerChar = 8;
 
 const handlePattern = /^[\p{L}\p{M}\p{Nd}_.-]+$/u;
 const mark = /^\p{M}/u;
+const dotsAlone = /^\.+$/;
 const invisible = /\p{Default_Ignorable_Code_Point}/u;
 
 /* Beside letters, marks and digits, tags hold what joins the letters of a word: _ and the middle dot (Catalan), maqaf,
- * geresh and gershayim (Hebrew), the two tsheg (Tibetan), ZWNJ and ZWJ (Arabic, Indic), the ditto mark, wave dash,
- * voicing marks, double hyphen and middle dot of Japanese, kavyka (old Cyrillic) and the full-width tilde. */
-const tagRun =
-  /[\p{L}\p{M}\p{Nd}_\u{b7}\u{5be}\u{5f3}\u{5f4}\u{f0b}\u{f0c}\u{200c}-\u{200d}\u{3003}\u{301c}\u{309b}\u{309c}\u{30a0}\u{30fb}\u{a67e}\u{ff5e}]+/uy;
+ * geresh and gershayim (Hebrew), the two tsheg (Tibetan), the ditto mark, wave dash, voicing marks, double hyphen and
+ * middle dot of Japanese, kavyka (old Cyrillic) and the full-width tilde. */
+const tagChar =
+  /(?!\p{Default_Ignorable_Code_Point})[\p{L}\p{M}\p{Nd}_\u{b7}\u{5be}\u{5f3}\u{5f4}\u{f0b}\u{f0c}\u{3003}\u{301c}\u{309b}\u{309c}\u{30a0}\u{30fb}\u{a67e}\u{ff5e}]/u;
+/** ZWNJ and ZWJ (Arabic, Indic) and the Mongolian selectors, between letters that have no case and are neither Chinese, Japanese nor Korean. */
+const tagJoiner =
+  /(?<=[\p{Lo}\p{M}])(?<![\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Hang}])(?:\u{200c}|\u{200d}|\u{180b}|\u{180c}|\u{180d}|\u{180f})(?=[\p{Lo}\p{M}])(?![\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Hang}]|\p{Default_Ignorable_Code_Point})/u;
+const tagRun = new RegExp(`(?:${tagChar.source}|${tagJoiner.source})+`, "uy");
 const letter = /\p{L}/u;
 /** After `#` these make an emoji or a keycap of it. */
 const emojiMark = /^[\u{fe0f}\u{20e3}]/u;
@@ -108,6 +115,11 @@ export function checkHandle(handle: string, field = "user"): string {
   if (fault !== undefined) {
     throw refuse(field, `handle ${quote(name)}: letters, digits, _ . - only; got ${describe(fault)}`);
   }
+  if (dotsAlone.test(name))
+    throw refuse(
+      field,
+      `handle ${quote(name)}: dots alone are no handle; it needs a letter, a digit, _ or -`,
+    );
   return name;
 }
 

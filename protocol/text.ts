@@ -10,7 +10,8 @@
  *   - One `.` or `-` between two letters, digits or _ belongs to the name: "@first.last" mentions first.last and not a
  *     stranger called first. At the end it is punctuation ("@bob."), and so are several in a row ("@bob...").
  *   - "@alice/friends" names a list and mentions nobody.
- *   - Addresses of e-mail hold no mention, nor does a name with a dot after an accented letter (josé@example.com).
+ *   - Addresses of e-mail hold no mention: a name with a dot is the domain of one after an accented letter
+ *     (josé@example.com), and after a letter or digit with signs that addresses may have between (foo+@example.com).
  *   - URLs hold neither. There is no list of top-level domains here: a URL is scheme://host with whatever follows, or
  *     a dotted host with a path or query ("example.com/@bob"), so that a name directly after "and.or/" is missed.
  *   - A tag with more than 100 characters is none, nor is one without a letter.
@@ -137,10 +138,22 @@ function isList(text: string, end: number): boolean {
   return text.charCodeAt(end) === slash && isAsciiLetter(text.charCodeAt(end + 1));
 }
 
-/** Whether an address like josé@example.com has its sign at `start`: ASCII addresses fail at the letter before it. */
+/** The local part of an address has so many characters at most (RFC 5321, section 4.5.3.1.1). */
+const mostLocalChars = 64;
+
+/** Whether an address like josé@example.com or foo+@example.com has its sign at `start`. Those that end in an ASCII letter fail at it. */
 function isEmailDomain(text: string, start: number, end: number): boolean {
-  if (start === 0 || text.charCodeAt(start - 1) <= 0x7f) return false;
-  return casedLetter.test(charBefore(text, start)) && text.slice(start, end).includes(".");
+  if (start === 0 || !text.slice(start, end).includes(".")) return false;
+  let local = start;
+  while (start - local < mostLocalChars && isLocalSign(text, local - 1)) local--;
+  const before = text.charCodeAt(local - 1);
+  if (before > 0x7f) return casedLetter.test(charBefore(text, local));
+  return local < start && isWord(before);
+}
+
+/** The signs that the local part of an address may have beside letters, digits and _ (RFC 5322, `atext`, and what quotes it). */
+function isLocalSign(text: string, at: number): boolean {
+  return at >= 0 && "!#$%&'*+/=?^`{|}~.-\"".includes(text.charAt(at));
 }
 
 function mayBeginTag(text: string, start: number): boolean {
@@ -160,7 +173,7 @@ function mayEndTag(text: string, end: number): boolean {
 const urlText = /[\p{LC}\p{Nd}\u{300}-\u{36f}]/u;
 const hostText = /[\p{L}\p{M}\p{Nd}]/u;
 const authority =
-  /(?:[\w.~%-]+(?::[\w.~%!$&*+=-]+)?@)?(?:[\p{L}\p{Nd}][\p{L}\p{M}\p{Nd}._%-]*|\[[\da-f:.]+\])(?::\d{1,5})?/iuy;
+  /(?:[\w.~%!$&*+=-]+(?::[\w.~%!$&*+=-]+)?@)?(?:[\p{L}\p{Nd}][\p{L}\p{M}\p{Nd}._%-]*|\[[\da-f:.]+\])(?::\d{1,5})?/iuy;
 
 /** Tells which places of a text lie within a URL, asked from left to right; reads the text once. */
 class UrlScan {

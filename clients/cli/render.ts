@@ -52,9 +52,7 @@ function padded(handle: string): string {
 
 /** `text` on one line: a line break shows as ⏎, any other control or direction-changing character as a space. */
 export function plain(text: string): string {
-  return text
-    .replaceAll(/\r\n|\n|\r/g, " ⏎ ")
-    .replaceAll(/[\p{Cc}\u{202a}-\u{202e}\u{2066}-\u{2069}]/gu, " ");
+  return text.replaceAll(/\r\n|\n|\r/g, " ⏎ ").replaceAll(/[\p{Cc}\p{Bidi_Control}\u{2028}\u{2029}]/gu, " ");
 }
 
 function painter(colors: boolean): (style: keyof typeof styles, text: string) => string {

@@ -35,6 +35,8 @@ void test("replies, mentions of the reader, reposts and deletes are marked", asy
 void test("what others wrote cannot drive the terminal", async (t) => {
   t.equal(plain("one\r\ntwo\nthree"), "one ⏎ two ⏎ three");
   t.equal(plain("\u{1b}[2Jgone\u{7}\u{9b}31m\u{202e}x"), " [2Jgone  31m x");
+  for (const code of [0x61c, 0x200e, 0x200f, 0x202a, 0x2066, 0x2069, 0x2028])
+    t.equal(plain(`a${String.fromCodePoint(code)}b`), "a b", code.toString(16));
   const nasty = { ...post, author: "b\u{1b}", text: "\u{1b}]0;title\u{7}" };
   t.notMatch(line({ event: "post", cursor: "c", post: nasty }), "\u{1b}");
 });

@@ -83,6 +83,41 @@ void test("a handle holds nothing that a reader cannot see, nor does it begin wi
   );
 });
 
+void test("dots alone are no handle: URLs swallow them", async (t) => {
+  for (const handle of [".", "..", "...", ".".repeat(limits.handleChars)])
+    t.match(
+      refusal(() => checkHandle(handle), "user"),
+      "dots alone are no handle",
+    );
+  for (const handle of ["._", ".-", "a.", ".a", "..a", "-", "_", "--"]) t.equal(checkHandle(handle), handle);
+  for (const handle of [".a", "..a", "a..", ".-"])
+    t.equal(new URL(`http://x/v1/users/${handle}/home`).pathname, `/v1/users/${handle}/home`);
+});
+
+void test("no character that directs, joins or hides text is part of a handle, wherever it stands", async (t) => {
+  for (let code = 0; code < 0x110000; code++) {
+    const char = String.fromCodePoint(code);
+    if (!/[\p{Cf}\p{Cc}\p{Cs}\p{Co}\p{Z}\p{Bidi_Control}\p{Default_Ignorable_Code_Point}]/u.test(char))
+      continue;
+    for (const handle of [char, `ada${char}`, `${char}ada`, `a${char}da`])
+      if (accepts(() => checkHandle(handle))) t.fail(`U+${code.toString(16)}`);
+  }
+});
+
+void test("a tag that is given ends where one that is found does", async (t) => {
+  for (const tag of ["rust\u200d", "\u200drust", "ru\u200dst", "rust\ufe0f", "بي\u200c", "rust\u200f"]) {
+    t.match(
+      refusal(() => checkTag(tag), "tag"),
+      "letters, digits and _ only",
+    );
+    t.match(
+      refusal(() => parseStream(`tag:${tag}`), "stream"),
+      "letters, digits and _ only",
+    );
+  }
+  for (const tag of ["بي\u200cبي", "ක්\u200dෂ"]) t.equal(checkTag(tag), tag);
+});
+
 void test("characters are counted, not units, and in the folded form where that is longer", async (t) => {
   const most = limits.handleChars;
   t.ok(checkHandle("\u{20000}".repeat(most)));

@@ -8,9 +8,12 @@ import { limits } from "../../protocol/limits.ts";
 type Range = [start: number, end: number];
 
 const tagChars =
-  "\\p{L}\\p{M}\\p{Nd}_\u00b7\u05be\u05f3\u05f4\u0f0b\u0f0c\u200c\u200d\u3003\u301c\u309b\u309c\u30a0\u30fb\ua67e\uff5e";
-const wholeTag = new RegExp(`^[${tagChars}]+`, "u");
-const tagCharAtEnd = new RegExp(`[${tagChars}]$`, "u");
+  "\\p{L}\\p{M}\\p{Nd}_\u00b7\u05be\u05f3\u05f4\u0f0b\u0f0c\u3003\u301c\u309b\u309c\u30a0\u30fb\ua67e\uff5e";
+const unseen = "\\p{Default_Ignorable_Code_Point}";
+const joined = "(?=[\\p{Lo}\\p{M}])(?![\\p{sc=Han}\\p{sc=Hira}\\p{sc=Kana}\\p{sc=Hang}])";
+const joiner = `(?<=${joined}.)[\u200c\u200d\u180b-\u180d\u180f](?=${joined}(?!${unseen}))`;
+const wholeTag = new RegExp(`^(?:(?!${unseen})[${tagChars}]|${joiner})+`, "u");
+const tagCharAtEnd = new RegExp(`(?!${unseen})[${tagChars}]$`, "u");
 
 export function referenceMentions(text: string): Range[] {
   return spans(text, /[@＠]/g, mentionLength);
@@ -25,7 +28,7 @@ function spans(text: string, sign: RegExp, lengthOf: (before: string, after: str
   const urls = urlRanges(text);
   const found: Range[] = [];
   for (const { index } of text.matchAll(sign)) {
-    const before = text.slice(Math.max(0, index - 6), index);
+    const before = text.slice(Math.max(0, index - 70), index);
     const after = text.slice(index + 1, index + 1_000);
     const length = lengthOf(before, after);
     const inUrl = urls.some(([start, end]) => start < index && index < end);
@@ -39,7 +42,11 @@ function mentionLength(before: string, after: string): number {
   const next = after.slice(name.length);
   const isCut =
     /^[^\0-\x7f\uff00-\uffff]/.test(next) && /^[\p{Script=Latin}\u0300-\u036f\u02bb]/u.test(next.charAt(0));
-  const isEmail = name.includes(".") && /[^\0-\x7f]$/.test(before) && /[\p{LC}\u0300-\u036f]$/u.test(before);
+  const local = before.replace(/[!#$%&'*+/=?^`{|}~."-]{1,64}$/, "");
+  const endsInLetter = /[^\0-\x7f]$/.test(local)
+    ? /[\p{LC}\u0300-\u036f]$/u.test(local)
+    : /\w$/.test(local) && local !== before;
+  const isEmail = name.includes(".") && endsInLetter;
   const isRetweet = /(?:^|[^\w+~.@＠-])RT$/i.test(before);
   if (name.length > limits.handleChars || isCut || isEmail) return 0;
   if (/^(?:[@＠]|:\/\/|\/[a-z])/i.test(next)) return 0;
@@ -76,7 +83,8 @@ function urlRanges(text: string): Range[] {
 function urlLength(text: string, at: number): number {
   const after = text.slice(at);
   if (/\w:$/.test(text.slice(Math.max(0, at - 2), at)) && after.startsWith("//")) {
-    const credentials = /^[\w.~%-]+(?::[\w.~%!$&*+=-]+)?@(?=[\p{L}\p{Nd}[])/u.exec(after.slice(2))?.[0] ?? "";
+    const credentials =
+      /^[\w.~%!$&*+=-]+(?::[\w.~%!$&*+=-]+)?@(?=[\p{L}\p{Nd}[])/u.exec(after.slice(2))?.[0] ?? "";
     const host =
       /^(?:[\p{L}\p{Nd}][\p{L}\p{M}\p{Nd}._%-]*|\[[\da-f:.]+\])(?::\d{1,5})?/iu.exec(
         after.slice(2 + credentials.length),
