@@ -73,6 +73,11 @@ export class Broker {
     return this.#life.core.state.positions.epoch;
   }
 
+  /** What its operator should know of how the data were found: that they are a copy, or open to other users. */
+  get notices(): readonly string[] {
+    return this.#life.core.state.notices;
+  }
+
   /** Whether it runs in open mode: whoever connects says who they are. */
   get isOpen(): boolean {
     return isOpenMode(this.options);

@@ -15,7 +15,7 @@ import { Periodic } from "./periodic.ts";
 import { Readiness, appendReason, cursorReason } from "./readiness.ts";
 import { type Service, urlOf } from "./service.ts";
 import { CursorKeeper, type KeptCursors, LocalIntake, Rates, cursorComplaints } from "./sessions/index.ts";
-import { type Entry, FolderError, type Offset, State, inspectStore } from "./state/index.ts";
+import { type Entry, FolderError, type Offset, State, type StoreReport } from "./state/index.ts";
 
 /** How often what is due by the clock is looked at, in ms. */
 const checkMs = 1_000;
@@ -66,14 +66,23 @@ export class Core {
   readonly #periodic: Periodic;
   readonly #readiness = new Readiness();
   #life: string | undefined = "the broker is starting";
+  /** What was wrong with its files when that was looked at last. */
+  #trouble: string | undefined;
 
   /** As a node of a cluster that it has not entered yet, it waits for NATS. @throws FolderError, OptionsError */
   static async open(options: BrokerOptions, parts: CoreParts): Promise<Core> {
     const { logger, signal } = parts;
-    if (options.nats === undefined) await refuseNodesFolder(options.data);
     const node = options.nats === undefined ? undefined : await Cluster.open(options, logger, signal);
     try {
-      const state = await State.open(options.data, { isDurable: options.sync === "always" });
+      const state = await State.open(options.data, {
+        isDurable: options.sync === "always",
+        isNewEpoch: options.newEpoch,
+        isSameEpoch: options.sameEpoch,
+        examine: (store) => {
+          if (node === undefined) refuseNodesFolder(options.data, store);
+        },
+      });
+      for (const notice of state.notices) logger.warn(notice);
       if (options.acceptClock && node === undefined) await state.setTimeBack(Date.now());
       return new Core(state, options, { ...parts, node });
     } catch (error) {
@@ -112,6 +121,7 @@ export class Core {
     const logOptions = {
       listener: (entries: Entry[], durable: Offset) => audience().publish(entries, durable),
       fullness: () => this.#fullness.reason,
+      trouble: () => state.trouble,
       isBehind: () => audience().isBehind,
     };
     if (node === undefined) {
@@ -142,6 +152,7 @@ export class Core {
       },
     };
     this.#readiness.set("life", () => this.#life);
+    this.#readiness.set("files", () => state.trouble);
     this.#readiness.set("clock", () => this.#clock.look());
     this.#readiness.set("log", () => this.log.refusal);
     this.#readiness.set("append", () => appendReason(this.log.waitedMs));
@@ -167,11 +178,28 @@ export class Core {
     });
     this.#periodic.every(checkMs, async () => {
       this.#clock.look();
-      await this.#noteClock();
-      await this.#fullness.check();
+      const mayWrite = this.#lookAtFiles() === undefined;
+      if (mayWrite) await this.#noteClock();
+      if (mayWrite) await this.#fullness.check();
       await this.log.probe();
-      if (this.cluster === undefined) await this.#retention.run();
+      if (mayWrite && this.cluster === undefined) await this.#retention.run();
     });
+  }
+
+  /** Whether they are still those at the path; says when they begin not to be, and when they are again. */
+  #lookAtFiles(): string | undefined {
+    const { trouble } = this.state;
+    if ((trouble === undefined) !== (this.#trouble === undefined)) {
+      if (trouble === undefined)
+        this.logger.info("the broker's files are at their path again: writes are taken");
+      else
+        this.logger.error(
+          { reason: trouble },
+          "the broker's files are not those at its path: writes are refused",
+        );
+    }
+    this.#trouble = trouble;
+    return trouble;
   }
 
   /** Why the broker does not serve at present; undefined when it does. */
@@ -204,9 +232,8 @@ export class Core {
 }
 
 /** On its own it would go another way than the cluster, and not find back. @throws FolderError */
-async function refuseNodesFolder(data: string): Promise<void> {
-  const store = await inspectStore(data);
-  if (store?.cluster === undefined) return;
+function refuseNodesFolder(data: string, { cluster }: StoreReport): void {
+  if (cluster === undefined) return;
   throw new FolderError(
     `data folder ${data}: it is a node's of a cluster; name the cluster's NATS servers with --nats, choose another folder with ` +
       `--data, or make it a lone broker's for good: whalesong cluster leave --data ${data}`,

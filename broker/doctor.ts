@@ -9,7 +9,10 @@ import { dirname, join, resolve } from "node:path";
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 
-import { FolderError, type FolderReport, inspectDataFolder } from "./state/folder.ts";
+import { readApart } from "./apart.ts";
+import { FolderError } from "./state/folder.ts";
+import { type FolderReport, describe, inspectDataFolder } from "./state/folder-lock.ts";
+import { ReaderIdError } from "./state/reader-id.ts";
 
 export interface Check {
   name: string;
@@ -65,15 +68,15 @@ Examples:
     )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
     .action(async (options: DoctorOptions & { json?: true; digest?: true }) => {
-      if (options.digest) {
-        await printDigest(options);
-        return;
-      }
-      const checks = await examine(options);
-      const failed = checks.some(({ status }) => status === "fail");
-      process.stdout.write(options.json ? `${JSON.stringify({ ok: !failed, checks })}\n` : toLines(checks));
-      process.exitCode = failed ? 1 : 0;
+      await readApart(() => (options.digest ? printDigest(options) : printChecks(options)));
     });
+}
+
+async function printChecks(options: DoctorOptions & { json?: true }): Promise<void> {
+  const checks = await examine(options);
+  const failed = checks.some(({ status }) => status === "fail");
+  process.stdout.write(options.json ? `${JSON.stringify({ ok: !failed, checks })}\n` : toLines(checks));
+  process.exitCode = failed ? 1 : 0;
 }
 
 async function printDigest({ data, json }: { data: string; json?: true }): Promise<void> {
@@ -93,7 +96,7 @@ function parsePort(text: string): number {
   throw new InvalidArgumentError("A port is a number from 0 to 65535.");
 }
 
-/** Runs every check. Does not reject. */
+/** Runs every check. @throws ReaderIdError: it cannot be done by this process */
 export async function examine(options: DoctorOptions): Promise<Check[]> {
   const path = resolve(options.data);
   const checks: [string, () => Promise<Omit<Check, "name">>][] = [
@@ -110,6 +113,7 @@ export async function examine(options: DoctorOptions): Promise<Check[]> {
     try {
       found.push({ name, ...(await check()) });
     } catch (error) {
+      if (error instanceof ReaderIdError) throw error;
       found.push({ name, status: "fail", found: (error as Error).message });
     }
   }
@@ -158,15 +162,27 @@ async function checkFolder(path: string): Promise<Omit<Check, "name">> {
       mend: `chown or chmod it, or choose another with --data`,
     };
   }
-  return inUse(path, report) ?? { status: "ok", found: `${path}, ${formatBytes(report.bytes)}` };
+  return (
+    inUse(path, report) ??
+    openToOthers(path, report) ?? { status: "ok", found: `${path}, ${formatBytes(report.bytes)}` }
+  );
 }
 
 function inUse(path: string, { lockedBy, bytes }: FolderReport): Omit<Check, "name"> | undefined {
   if (lockedBy === undefined) return undefined;
   return {
     status: "warn",
-    found: `${path}, ${formatBytes(bytes)}, in use by the broker with process id ${lockedBy.pid}`,
+    found: `${path}, ${formatBytes(bytes)}, in use by a broker (${describe(lockedBy)})`,
     mend: "one broker has a folder at a time: stop that one first, or choose another with --data",
+  };
+}
+
+function openToOthers(path: string, { openness, bytes }: FolderReport): Omit<Check, "name"> | undefined {
+  if (openness === undefined) return undefined;
+  return {
+    status: "warn",
+    found: `${path}, ${formatBytes(bytes)}, which other users may enter`,
+    mend: `chmod 700 ${path}`,
   };
 }
 
@@ -213,6 +229,7 @@ async function checkStore(path: string): Promise<Omit<Check, "name">> {
       mend: "use the broker that wrote it, or choose another folder with --data",
     };
   } catch (error) {
+    if (error instanceof ReaderIdError) throw error;
     const mend =
       error instanceof FolderError ? undefined : "restore a backup, or choose another folder with --data";
     return { status: "fail", found: (error as Error).message, ...(mend === undefined ? {} : { mend }) };

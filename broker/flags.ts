@@ -80,6 +80,18 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
   ],
   ["backlog", "--backlog <number>", "connections that may wait until they are accepted", parseCount],
   ["data", "--data <folder>", "data folder"],
+  [
+    "newEpoch",
+    "--new-epoch [yes or no]",
+    "begin a new epoch at this start, as after a disk was put back to an earlier state",
+    parseYesNo,
+  ],
+  [
+    "sameEpoch",
+    "--same-epoch [yes or no]",
+    "keep the epoch at this start, though the data are a copy: nothing was answered since it was made",
+    parseYesNo,
+  ],
   ["authSecret", "--auth-secret <secret>", "secret of HS256 tokens, 32 bytes at least"],
   ["jwks", "--jwks <url or file>", "public keys of RS256, ES256 or EdDSA tokens"],
   ["issuer", "--issuer <iss>", "the iss that tokens must have"],

@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 /* The `whalesong` command: flags and signals.
  *
- * `serve` and `doctor` are the broker's; `bench` is the load harness; the others are clients of a running one. All are loaded, like the broker
+ * `serve`, `backup`, `restore` and `doctor` are the broker's; `bench` is the load harness; the others are clients of a running one. All are loaded, like the broker
  * itself, when they are asked for. This is where broker and clients meet: it composes, and neither knows the other. */
 
 import { Command } from "commander";
 
 import { exitTwoOnUsage } from "../clients/cli/command.ts";
 import { registerClientCommands } from "../clients/cli/index.ts";
+import { registerBackup, registerRestore } from "./backup/commands.ts";
 import type { Broker } from "./broker.ts";
 import { registerCluster } from "./cluster/commands.ts";
 import { ClusterError } from "./cluster/error.ts";
@@ -45,6 +46,8 @@ addServeOptions(exitTwoOnUsage(program.command("serve")).description("run a brok
   });
 registerCluster(program);
 registerDoctor(program);
+registerBackup(program);
+registerRestore(program);
 registerClientCommands(program);
 registerBench(program);
 
@@ -90,7 +93,8 @@ function greeting(broker: Broker): string {
   const url = broker.url.replace(/^http/, "ws");
   const flags = broker.options.port === 5252 ? "" : ` --url ${url}`;
   const operators = broker.operatorUrl === undefined ? "" : `\nOperators' port: ${broker.operatorUrl}`;
-  const start = `whalesong listens on ${broker.url}  (data in ${broker.options.data}, epoch ${broker.epoch})${operators}`;
+  const notices = broker.notices.map((notice) => `\n! ${notice}`).join("");
+  const start = `whalesong listens on ${broker.url}  (data in ${broker.options.data}, epoch ${broker.epoch})${operators}${notices}`;
   if (!broker.isOpen)
     return `${start}\nTokens are checked. Make one to try with:  npx whalesong token --help`;
   return `${start}

@@ -24,6 +24,10 @@ export interface BrokerOptions {
   operatorPort: number | undefined;
   /** The data folder; made when missing. */
   data: string;
+  /** At this start the epoch changes, since history may have been lost: readers' cursors are refused with `epoch_mismatch`. */
+  newEpoch: boolean;
+  /** At this start the epoch stays also when the data turn out to be a copy: nothing was answered since it was made. */
+  sameEpoch: boolean;
   /** The secret that HS256 tokens are signed with, 32 bytes at least. */
   authSecret: string | undefined;
   /** A URL or a file with the public keys (JWKS) that RS256, ES256 or EdDSA tokens are signed with. */
@@ -103,6 +107,8 @@ export const defaults: BrokerOptions = {
   backlog: 4_096,
   operatorPort: undefined,
   data: "./data",
+  newEpoch: false,
+  sameEpoch: false,
   authSecret: undefined,
   jwks: undefined,
   issuer: undefined,
@@ -195,6 +201,14 @@ export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
   if (!/^[a-z][a-z0-9_-]{0,31}$/.test(options.cluster)) {
     throw new OptionsError(
       `cluster: up to 32 of a-z, 0-9, _ and -, the first a letter; got ${JSON.stringify(options.cluster)}`,
+    );
+  }
+  if (options.newEpoch && options.sameEpoch) {
+    throw new OptionsError("newEpoch, sameEpoch: the epoch changes at this start, or stays; choose one");
+  }
+  if (options.nats !== undefined && (options.newEpoch || options.sameEpoch)) {
+    throw new OptionsError(
+      `${options.newEpoch ? "newEpoch" : "sameEpoch"}: in a cluster the epoch is that of its log; leave it out`,
     );
   }
   if (options.nats !== undefined && options.sync === "periodic") {

@@ -7,7 +7,7 @@ import type { NatsConnection } from "nats";
 
 import { createLogger } from "../logger.ts";
 import type { BrokerOptions } from "../options.ts";
-import { State } from "../state/index.ts";
+import { State, refuseFolderInUse } from "../state/index.ts";
 import { pause } from "./connection.ts";
 import type { Holding } from "./decision.ts";
 import { ClusterError } from "./error.ts";
@@ -34,6 +34,7 @@ export async function initCluster(
   { replace }: InitOptions,
 ): Promise<Snapshot> {
   const { data, node, clusterReplicas: replicas } = options;
+  await refuseFolderInUse(data);
   const holding = await holdingOf(data);
   if (holding.kind === "nothing") {
     throw new ClusterError(
@@ -66,6 +67,7 @@ export async function initCluster(
 
 /** Makes the data of a node that of a lone broker, in a new epoch: the cluster goes on without it. @throws ClusterError, FolderError */
 export async function leaveCluster(data: string): Promise<void> {
+  await refuseFolderInUse(data);
   const holding = await holdingOf(data);
   if (holding.kind !== "member")
     throw new ClusterError(`data folder ${data}: it is not a node's of a cluster`);

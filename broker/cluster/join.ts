@@ -16,7 +16,7 @@ import type { NatsConnection } from "nats";
 
 import type { Logger } from "../logger.ts";
 import type { BrokerOptions } from "../options.ts";
-import { FolderError, State, formatVersion, inspectStore } from "../state/index.ts";
+import { FolderError, State, formatVersion, inspectStore, refuseFolderInUse } from "../state/index.ts";
 import { pause } from "./connection.ts";
 import { type Decision, type Holding, type Situation, decide } from "./decision.ts";
 import { Lease } from "./lease.ts";
@@ -60,6 +60,7 @@ interface JoiningParts extends JoinParts {
  * @throws FolderError when this folder cannot be this cluster's, and says what to do
  */
 export async function joinCluster(options: JoinOptions, parts: JoinParts): Promise<void> {
+  await refuseFolderInUse(options.data);
   const holding = await holdingOf(options.data);
   const canEnter = holding.kind === "member" && holding.mark.seq > 0;
   const connection = await (canEnter

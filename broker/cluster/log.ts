@@ -58,6 +58,7 @@ export interface ClusterLogOptions {
   clock: Pick<Clock, "stamp" | "doubt" | "look" | "witness">;
   /** As for the local log: see there. */
   fullness?: () => string | undefined;
+  trouble?: () => string | undefined;
   isBehind?: () => boolean;
   /** The log no longer holds what this node has yet to apply: it must begin again from a snapshot. Told once. */
   onLost?: () => void;
@@ -125,7 +126,12 @@ export class ClusterLog implements Log {
 
   get refusal(): string | undefined {
     if (this.#isClosed) return "the broker is stopping";
-    return this.#refusal?.message ?? this.#options.clock.doubt ?? this.#options.fullness?.();
+    return (
+      this.#options.trouble?.() ??
+      this.#refusal?.message ??
+      this.#options.clock.doubt ??
+      this.#options.fullness?.()
+    );
   }
 
   /** Whether it applies no more until someone does something: the log is another, or this node too old for it. */
@@ -143,6 +149,8 @@ export class ClusterLog implements Log {
     if (this.#isClosed)
       return Promise.reject(unavailable("the broker is stopping; try again elsewhere or later"));
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
+    const trouble = this.#options.trouble?.();
+    if (trouble !== undefined) return Promise.reject(unavailable(trouble));
     const { doubt } = this.#options.clock;
     if (doubt !== undefined) return Promise.reject(unavailable(doubt));
     const full = command.op === "delete" || command.op === "trim" ? undefined : this.#options.fullness?.();

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import type { NatsConnection } from "nats";
 
 import type { Logger } from "../logger.ts";
-import { FolderError, type Offset, inspectStore, lockFolder, storeFile } from "../state/index.ts";
+import { FolderError, type Offset, fileMode, folderMode, inspectStore, lockFolder, storeFile } from "../state/index.ts";
 import { packageVersion } from "../version.ts";
 import type { ClusterNames } from "./names.ts";
 import { type ObjectInfo, Objects } from "./objects.ts";
@@ -123,7 +123,7 @@ export class Snapshots {
     const incoming = join(path, "incoming");
     try {
       await rm(incoming, { recursive: true, force: true });
-      await mkdir(incoming);
+      await mkdir(incoming, folderMode);
       await this.#fetch(snapshot, join(incoming, storeFile), signal);
       await checkLoaded(snapshot, incoming);
       // LMDB's table of readers is of the store that goes.
@@ -134,7 +134,7 @@ export class Snapshots {
       this.#logger.info({ seq, offset, bytes }, "a snapshot is loaded");
     } finally {
       await rm(incoming, { recursive: true, force: true });
-      lock.release();
+      await lock.release();
     }
   }
 
@@ -152,7 +152,7 @@ export class Snapshots {
 
   async #fetch({ object }: Snapshot, file: string, signal: AbortSignal): Promise<void> {
     const onProgress = this.#progress("a snapshot is on its way from NATS", object.size);
-    const target = await open(file, "wx");
+    const target = await open(file, "wx", fileMode);
     try {
       let bytes = 0;
       for await (const chunk of this.#objects.read(object, signal)) {

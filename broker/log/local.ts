@@ -59,6 +59,8 @@ export interface LocalLogOptions {
   isDurable?: boolean;
   /** Is the store at its configured size, or the disk nearly full? Then says so; commands but deletes and trims are refused. */
   fullness?: () => string | undefined;
+  /** Would what is written be lost (the files are not those at their path)? Then says so; no command is taken. */
+  trouble?: () => string | undefined;
   /** Are those who hear of entries so far behind that no more should be committed for now? Asked before each batch. */
   isBehind?: () => boolean;
   /** Bytes of commands that may wait, about. @default 268,435,456 */
@@ -106,7 +108,9 @@ export class LocalLog implements Log {
 
   get refusal(): string | undefined {
     if (this.#closed) return "the broker is stopping";
-    return this.#failure ?? this.#options.timeDoubt?.() ?? this.#options.fullness?.();
+    return (
+      this.#options.trouble?.() ?? this.#failure ?? this.#options.timeDoubt?.() ?? this.#options.fullness?.()
+    );
   }
 
   append(command: Command): Promise<Outcome> {
@@ -114,6 +118,8 @@ export class LocalLog implements Log {
       return Promise.reject(
         new WhalesongError("unavailable", "the broker is stopping; try again elsewhere or later"),
       );
+    const trouble = this.#options.trouble?.();
+    if (trouble !== undefined) return Promise.reject(new WhalesongError("unavailable", trouble));
     if (this.pending >= maxPending) {
       return Promise.reject(
         new WhalesongError("unavailable", `over ${maxPending} commands wait for the disk; try again`),
@@ -185,6 +191,13 @@ export class LocalLog implements Log {
     const underWay = { since: batch[0]?.since ?? performance.now() };
     this.#underWay.add(underWay);
     this.#flushing++;
+    const trouble = this.#options.trouble?.();
+    if (trouble !== undefined) {
+      for (const { reject } of batch) reject(new WhalesongError("unavailable", trouble));
+      this.#next();
+      this.#flushed();
+      return;
+    }
     const failed = await this.#apply(batch, () => this.#next());
     if (failed !== undefined) {
       await this.#applyApart(batch, failed.error); // in the batch's turn: what was sent after it waits

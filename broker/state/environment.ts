@@ -11,9 +11,13 @@
  * synchronous stretch of code see the same state. */
 
 import { statfsSync } from "node:fs";
+import { chmod } from "node:fs/promises";
 import { constants } from "node:os";
+import { join } from "node:path";
 
 import { ABORT, type Database, type RootDatabase, open } from "lmdb";
+
+import { fileMode, storeFile } from "./folder.ts";
 
 export type Table = Database<Buffer, Buffer>;
 
@@ -65,6 +69,9 @@ interface Stats {
   free?: { entryCount: number };
 }
 
+/** An option of lmdb that its types do not have: the mode of files that it makes. */
+export const ownersAlone: object = { permissionsMode: fileMode };
+
 export class Environment {
   readonly tables: Tables;
   readonly #path: string;
@@ -76,6 +83,7 @@ export class Environment {
   constructor(path: string, { readOnly = false } = {}) {
     this.#path = path;
     this.#root = open<Buffer, Buffer>({
+      ...ownersAlone,
       path,
       noSubdir: false, // a folder, also when its name holds a dot
       readOnly,
@@ -131,7 +139,8 @@ export class Environment {
   /** Writes the newest commit, without free pages, into a folder in which there is no store. Work goes on meanwhile; the pages that
    *  it frees are not used again until the copy is done. */
   copyTo(folder: string): Promise<void> {
-    const copying = this.#root.backup(folder, true);
+    // LMDB makes it readable to whom the umask lets: meanwhile the folder is what keeps others out.
+    const copying = this.#root.backup(folder, true).then(() => chmod(join(folder, storeFile), fileMode));
     this.#copying = Promise.allSettled([this.#copying, copying]).then(() => {});
     return copying;
   }

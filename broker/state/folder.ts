@@ -1,152 +1,77 @@
 /* Folder: the data folder as the operating system sees it.
  *
- *   DATA/lock       pid and start time of the broker that has it open
- *   DATA/data.mdb   LMDB's file
- *   DATA/lock.mdb   LMDB's table of readers
+ *   DATA/data.mdb       LMDB's file
+ *   DATA/lock.mdb       LMDB's table of readers
+ *   DATA/opening.json   which broker's run wrote the store last (opening.ts)
+ *   DATA/lock           who has the folder (folder-lock.ts)
  *
- * One broker has a folder at a time. The lock names a process by pid and start time, so that one left by a crash is known
- * to be stale even when its pid was given to another process since. */
+ * What the broker makes is for its user alone, whatever the umask. Its files are narrowed to that at each start, since earlier versions
+ * left them open to others. A folder that others may enter is not changed but told of: it may be somebody's on purpose, or hold other things. */
 
-import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
-import { access, constants, mkdir, stat } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { access, chmod, constants, lstat, mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
-/** LMDB's file in it. */
+/** LMDB's files in it. */
 export const storeFile = "data.mdb";
+export const readersFile = "lock.mdb";
+export const openingFile = "opening.json";
+export const lockFile = "lock";
 
-export interface FolderLock {
-  release(): void;
-}
-
-interface Holder {
-  pid: number;
-  started: string;
-}
-
-/** What can be told of a data folder without opening it for writing. */
-export interface FolderReport {
-  exists: boolean;
-  writable: boolean;
-  /** The bytes of LMDB's file; 0 when there is none. */
-  bytes: number;
-  lockedBy?: { pid: number };
-}
+/** Modes of what is made: its user's alone. */
+export const folderMode = 0o700;
+export const fileMode = 0o600;
+const others = 0o077;
 
 /** The folder cannot be used; the message says why and what to do. */
 export class FolderError extends Error {
   override readonly name = "FolderError";
 }
 
-/** Makes `path` when it is missing and takes its lock. @throws FolderError when another broker has it, or it cannot be written. */
-export async function lockFolder(path: string): Promise<FolderLock> {
+/** Makes `path` when it is missing, and sees that it can be used. @throws FolderError */
+export async function makeFolder(path: string): Promise<void> {
   try {
-    await makeFolder(path);
+    await makeMissing(path, folderMode);
     await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (cause) {
     throw new FolderError(`data folder ${path}: cannot be made or written (${(cause as Error).message})`, {
       cause,
     });
   }
-  const file = join(path, "lock");
-  const me: Holder = { pid: process.pid, started: startOf(process.pid) };
-  for (let attempt = 0; attempt < 3; attempt++) {
-    if (tryCreate(file, JSON.stringify(me))) return { release: () => unlinkSync(file) };
-    const holder = readHolder(file);
-    if (holder !== undefined && isAlive(holder)) {
-      throw new FolderError(
-        `data folder ${path}: in use by another broker (process ${holder.pid}); stop it, or choose another folder with --data`,
-      );
-    }
-    removeStale(file);
-  }
-  throw new FolderError(`data folder ${path}: its lock keeps being taken by others`);
 }
 
-/** `mkdir -p`. Node's own never ends where a parent that is there says it is not, as in /proc. */
-async function makeFolder(path: string): Promise<void> {
+/** `mkdir -p`, with the folder's own mode. Node's own never ends where a parent that is there says it is not, as in /proc. */
+async function makeMissing(path: string, mode?: number): Promise<void> {
   try {
-    await mkdir(path);
+    await mkdir(path, mode);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "EEXIST") return;
     if (code !== "ENOENT" || dirname(path) === path) throw error;
-    await makeFolder(dirname(path));
-    await mkdir(path);
+    await makeMissing(dirname(path));
+    await mkdir(path, mode);
   }
 }
 
-export async function inspectDataFolder(path: string): Promise<FolderReport> {
-  const exists = await stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
+/** Narrows the broker's files to its user. What cannot be changed, being another user's, is left. */
+export async function narrowFiles(path: string): Promise<void> {
+  for (const name of [storeFile, readersFile, openingFile, lockFile]) {
+    const file = join(path, name);
+    const found = await lstat(file).catch(() => undefined);
+    if (found?.isFile() === true && (found.mode & others) !== 0) await chmod(file, fileMode).catch(() => {});
+  }
+}
+
+/** What is to be said of a folder that others than its user may enter or list; undefined when there is nothing. */
+export async function opennessOf(path: string): Promise<string | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  return found === undefined ? undefined : opennessBy(path, found);
+}
+
+function opennessBy(path: string, { mode }: Stats): string | undefined {
+  if ((mode & others) === 0) return undefined;
+  return (
+    `data folder ${path}: other users may enter it (mode ${(mode & 0o7777).toString(8).padStart(4, "0")}); ` +
+    `its files are for this user alone, the folder is to be closed by hand: chmod 700 ${path}`
   );
-  if (!exists) return { exists, writable: false, bytes: 0 };
-  const writable = await access(path, constants.R_OK | constants.W_OK | constants.X_OK).then(
-    () => true,
-    () => false,
-  );
-  const bytes = await stat(join(path, storeFile)).then(
-    (found) => found.size,
-    () => 0,
-  );
-  const holder = readHolder(join(path, "lock"));
-  return holder !== undefined && isAlive(holder)
-    ? { exists, writable, bytes, lockedBy: { pid: holder.pid } }
-    : { exists, writable, bytes };
-}
-
-/** Creates `file` with its text in one step, so that nobody reads half a lock. */
-function tryCreate(file: string, text: string): boolean {
-  const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, text);
-  try {
-    linkSync(draft, file);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw error;
-  } finally {
-    unlinkSync(draft);
-  }
-}
-
-/** Removes a dead broker's lock; one that another starting broker has taken meanwhile is put back. */
-function removeStale(file: string): void {
-  const aside = `${file}.${process.pid}.stale`;
-  try {
-    renameSync(file, aside);
-    const holder = readHolder(aside);
-    if (holder !== undefined && isAlive(holder)) linkSync(aside, file);
-    unlinkSync(aside);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    if (code !== "ENOENT" && code !== "EEXIST") throw error;
-  }
-}
-
-function readHolder(file: string): Holder | undefined {
-  try {
-    return JSON.parse(readFileSync(file, "utf8")) as Holder;
-  } catch {
-    return undefined;
-  }
-}
-
-function isAlive(holder: Holder): boolean {
-  try {
-    process.kill(holder.pid, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
-  }
-  return startOf(holder.pid) === holder.started;
-}
-
-/** A process's start time as the kernel counts it; empty where there is no /proc, so that the pid alone decides. */
-function startOf(pid: number): string {
-  try {
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return fields.slice(fields.lastIndexOf(")") + 2).split(" ")[19] ?? "";
-  } catch {
-    return "";
-  }
 }

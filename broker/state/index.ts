@@ -22,11 +22,17 @@ export {
   unpackContent,
 } from "./entries.ts";
 export { isForWantOfRoom, type StoreSize } from "./environment.ts";
-export { FolderError, type FolderReport, inspectDataFolder, lockFolder, storeFile } from "./folder.ts";
+export { type Walk, copyStore, readyStore, walkStore } from "./copies.ts";
+export { draftOpening, syncFolder } from "./opening.ts";
+export { findHolder } from "./folder-lock.ts";
+export { checkStoreFile } from "./store-file.ts";
+export { FolderError, fileMode, folderMode, storeFile } from "./folder.ts";
+export { type FolderReport, inspectDataFolder, lockFolder, refuseFolderInUse } from "./folder-lock.ts";
 export { type StoreReport, inspectStore } from "./inspect.ts";
 export type { FollowList } from "./follows.ts";
 export { type ClockRecord, type ClusterMark, type WriterMark, formatVersion } from "./meta.ts";
 export { publishKeyLifeMs } from "./publish-keys.ts";
+export { ReaderIdError, refuseTakenReaderId, whenReaderIdIsFree } from "./reader-id.ts";
 export { RecentMap } from "./recent-map.ts";
 export { State } from "./state.ts";
 export {

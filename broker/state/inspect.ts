@@ -2,8 +2,10 @@
 
 import { open } from "lmdb";
 
+import { ownersAlone } from "./environment.ts";
 import { FolderError } from "./folder.ts";
 import { type ClusterMark, type Meta, formatVersion, readApplied, readMeta } from "./meta.ts";
+import { refuseTakenReaderId } from "./reader-id.ts";
 import { checkStoreFile } from "./store-file.ts";
 
 export interface StoreReport {
@@ -20,9 +22,10 @@ export interface StoreReport {
 }
 
 /** What the store in the folder `path` says of itself; undefined when there is none yet, or it was never written to. Opens it
- *  read-only, beside a broker that may be running. @throws FolderError when its file is damaged */
+ *  read-only, beside a broker that may be running. @throws FolderError when its file is damaged, ReaderIdError */
 export async function inspectStore(path: string): Promise<StoreReport | undefined> {
   if (!(await checkStoreFile(path))) return undefined;
+  await refuseTakenReaderId(path);
   try {
     return await readReport(path);
   } catch (cause) {
@@ -35,6 +38,7 @@ export async function inspectStore(path: string): Promise<StoreReport | undefine
 
 async function readReport(path: string): Promise<StoreReport | undefined> {
   const root = open<Buffer, Buffer>({
+    ...ownersAlone,
     path,
     noSubdir: false,
     readOnly: true,

@@ -8,6 +8,7 @@ import { Packr, unpack } from "msgpackr";
 
 import { type Offset, type UserNo, readU48, u48Key } from "./bytes.ts";
 import type { Table } from "./environment.ts";
+import type { OpeningMark } from "./opening.ts";
 
 /** The version of every layout in the store. A store of another version is refused, never guessed at. */
 export const formatVersion = 2;
@@ -24,6 +25,8 @@ export interface Meta {
   nextUser: UserNo;
   /** The newest command's time, in ms since the Unix epoch. Times never run backwards. */
   lastAt: number;
+  /** Who opened it last (opening.ts). */
+  opening?: OpeningMark;
   /** Of a node of a cluster: how far it has applied the cluster's log. */
   cluster?: ClusterMark;
 }

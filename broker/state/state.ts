@@ -10,18 +10,19 @@
  *
  * Knows no socket, no clock, no NATS. */
 
-import { randomBytes } from "node:crypto";
 import { mkdirSync } from "node:fs";
 
 import { type Outcome, apply } from "./apply.ts";
 import { type Offset, type UserNo, briefU48, u48Key } from "./bytes.ts";
 import type { Stamped } from "./commands.ts";
 import { type Cursor, CursorError, type CursorKey, Cursors } from "./cursors.ts";
-import { Environment, type StoreSize } from "./environment.ts";
+import { Environment, type StoreSize, isForWantOfRoom } from "./environment.ts";
+import { newEpochName } from "./epoch-name.ts";
 import { type Entry, decodeEntry, encodeEntry } from "./entries.ts";
-import { FolderError, type FolderLock, lockFolder } from "./folder.ts";
+import { FolderError, folderMode, narrowFiles, opennessOf } from "./folder.ts";
+import { type FolderLock, lockFolder } from "./folder-lock.ts";
 import { Follows } from "./follows.ts";
-import { inspectStore } from "./inspect.ts";
+import { type StoreReport, inspectStore } from "./inspect.ts";
 import {
   type ClockRecord,
   type ClusterMark,
@@ -34,8 +35,11 @@ import {
   writeClock,
   writeMeta,
 } from "./meta.ts";
+import { copyReason, draftOpening, newOpening, readOpening } from "./opening.ts";
+import { OwnFiles } from "./own-files.ts";
 import { Positions } from "./positions.ts";
 import { PublishKeys } from "./publish-keys.ts";
+import { whenReaderIdIsFree } from "./reader-id.ts";
 import { RecentMap } from "./recent-map.ts";
 import { Reposts } from "./reposts.ts";
 import { Topics } from "./topics.ts";
@@ -46,6 +50,33 @@ export interface Commit {
   readonly outcomes: Promise<Outcome[]>;
   /** Settles once they are on disk. */
   readonly flushed: Promise<void>;
+}
+
+export interface OpenOptions {
+  /**
+   * False says that commands will be answered before they are on disk. After an unclean stop of such a broker readers may hold
+   * cursors of entries that never were: the epoch changes, so that they are refused and not believed. @default true
+   */
+  isDurable?: boolean;
+  /** The epoch changes for the caller's reasons. */
+  isNewEpoch?: boolean;
+  /** Looks at what the store says of itself before it is opened; by throwing it leaves the store as it is. */
+  examine?: (store: StoreReport) => void;
+  /** The store is known to be a copy of which nothing is missing: the epoch stays. */
+  isSameEpoch?: boolean;
+}
+
+/** What a writer has beside the store. */
+interface Ownership {
+  path: string;
+  lock: FolderLock;
+  files: OwnFiles;
+}
+
+/** How the opening of a store went. */
+interface Opened {
+  meta: Meta;
+  notices: string[];
 }
 
 /** Entries kept decoded, in bytes: about 64,000 posts of 200. */
@@ -64,8 +95,10 @@ export class State {
   readonly cursors: Cursors;
   readonly positions: Positions;
   readonly #environment: Environment;
-  /** Undefined for a reader: the writer holds it. */
-  readonly #lock: FolderLock | undefined;
+  /** What is to be said to the broker's operator of how the store was found. */
+  readonly notices: readonly string[];
+  /** Undefined for a reader: the writer has it. */
+  readonly #own: Ownership | undefined;
   /** Of a reader: entries that came and were not taken yet. */
   #arrived: Entry[] | undefined;
   readonly #entries = new RecentMap<Offset, Entry>(keptBytes / 2, bytesOf);
@@ -77,37 +110,54 @@ export class State {
   /**
    * Opens the store in the folder `path`, or makes one. @throws FolderError when the folder cannot be used.
    *
-   * `isDurable` false says that commands will be answered before they are on disk. After an unclean stop of such a broker
-   * readers may hold cursors of entries that never were: the epoch changes, so that they are refused and not believed. With
-   * `isNewEpoch` it changes for the caller's reasons.
+   * The epoch changes when history may have been lost: see `OpenOptions`, and when the store turns out to be a copy put back in
+   * its place (opening.ts). Not that of a node of a cluster: its place in the log says what it lacks, and it reads that from there.
    */
-  static async open(path: string, { isDurable = true, isNewEpoch = false } = {}): Promise<State> {
+  static async open(path: string, options: OpenOptions = {}): Promise<State> {
     const lock = await lockFolder(path);
     try {
-      await refuseOtherFormats(path);
+      await whenReaderIdIsFree(path);
+      const store = await inspectStore(path);
+      if (store !== undefined) {
+        refuseOtherFormat(path, store);
+        options.examine?.(store);
+      }
       const environment = new Environment(path);
-      const meta = readMeta(environment.tables.meta) ?? (await writeFirstMeta(environment));
-      return new State(environment, lock, await writeOpened(environment, meta, { isDurable, isNewEpoch }));
+      await narrowFiles(path);
+      const { meta, notices } = await noteOpening(path, environment, options).catch(
+        async (error: unknown) => {
+          await environment.close();
+          throw error;
+        },
+      );
+      const openness = await opennessOf(path);
+      if (openness !== undefined) notices.push(openness);
+      return new State(environment, meta, { own: { path, lock, files: new OwnFiles(path) }, notices });
     } catch (error) {
-      lock.release();
+      await lock.release();
       throw error;
     }
   }
 
-  /** Opens, to read alone, the store in the folder `path` that another process has open and writes. */
+  /** Opens, to read alone, the store in the folder `path` that another process has open and writes. See `whenReaderIdIsFree`. */
   static openReader(path: string): State {
     const environment = new Environment(path, { readOnly: true });
     const meta = readMeta(environment.tables.meta);
     if (meta === undefined) throw new Error(`data folder ${path}: nothing was written there yet`);
-    const state = new State(environment, undefined, meta);
+    const state = new State(environment, meta);
     state.#arrived = [];
     return state;
   }
 
-  private constructor(environment: Environment, lock: FolderLock | undefined, meta: Meta) {
+  private constructor(
+    environment: Environment,
+    meta: Meta,
+    { own, notices = [] }: { own?: Ownership; notices?: readonly string[] } = {},
+  ) {
     const { tables } = environment;
     this.#environment = environment;
-    this.#lock = lock;
+    this.#own = own;
+    this.notices = notices;
     this.#meta = meta;
     this.#head = readApplied(tables.meta);
     this.users = new Users(tables);
@@ -122,6 +172,11 @@ export class State {
   /** The facts about the store as the newest transaction left them. */
   get meta(): Readonly<Meta> {
     return this.#meta;
+  }
+
+  /** Why nothing may be written: the files at the path are not those that are open. Looked at again after 100 ms. */
+  get trouble(): string | undefined {
+    return this.#own?.files.trouble;
   }
 
   /** The offset of the last command applied, as the present snapshot has it. Reads made in the same synchronous stretch agree. */
@@ -305,16 +360,29 @@ export class State {
 
   /** Writes a whole copy of the newest commit, without free pages, into `folder`, which is made. Commits go on meanwhile. */
   async copyTo(folder: string): Promise<void> {
-    mkdirSync(folder, { recursive: true }); // not awaited, so that a close that comes next finds the copy under way
+    const trouble = this.#own?.files.look(); // made where the folder was, the copy would lie in a new one
+    if (trouble !== undefined) throw new FolderError(trouble);
+    // Not awaited, so that a close that comes next finds the copy under way.
+    mkdirSync(folder, { recursive: true, mode: folderMode });
     await this.#environment.copyTo(folder);
   }
 
   /** Waits for what is being written or copied, then lets go of the folder. */
   async close(): Promise<void> {
-    if (this.#meta.isAnsweringEarly && this.#lock !== undefined)
+    const own = this.#own;
+    if (own === undefined) {
+      await this.#environment.close();
+      return;
+    }
+    if (this.#meta.isAnsweringEarly)
       await writeMetaAlone(this.#environment, { ...this.#meta, isAnsweringEarly: false });
+    this.#environment.refresh();
+    const meta = readMeta(this.#environment.tables.meta);
+    const head = this.applied();
     await this.#environment.close();
-    this.#lock?.release();
+    if (meta?.opening !== undefined && own.files.look() === undefined)
+      await noteClosing(own.path, meta.opening.name, head);
+    await own.lock.release();
   }
 
   // What follows changes the tables, and is for `apply` alone, within a transaction.
@@ -356,18 +424,17 @@ function bytesOf(entry: Entry): number {
   return entryBytes + (entry.kind === "post" ? entry.packed.length : 0);
 }
 
-/** Looks before it writes: a store of another version is left as it is. @throws FolderError */
-async function refuseOtherFormats(path: string): Promise<void> {
-  const store = await inspectStore(path);
-  if (store === undefined || store.format === formatVersion) return;
+/** A store of another version is left as it is. @throws FolderError */
+function refuseOtherFormat(path: string, { format }: StoreReport): void {
+  if (format === formatVersion) return;
   throw new FolderError(
-    `data folder ${path}: its format is version ${store.format}, this broker reads version ${formatVersion}; ` +
+    `data folder ${path}: its format is version ${format}, this broker reads version ${formatVersion}; ` +
       `use the broker that wrote it, or choose another folder with --data`,
   );
 }
 
-async function writeFirstMeta(environment: Environment): Promise<Meta> {
-  const meta: Meta = {
+function firstMeta(): Meta {
+  return {
     format: formatVersion,
     epochs: [{ name: newEpochName(), after: 0 }],
     isAnsweringEarly: false,
@@ -375,33 +442,66 @@ async function writeFirstMeta(environment: Environment): Promise<Meta> {
     nextUser: 1,
     lastAt: 0,
   };
-  await writeMetaAlone(environment, meta);
-  return meta;
 }
 
-/** Notes how this run answers, and begins a new epoch after a run that answered early and did not end cleanly. */
-async function writeOpened(
+/** Writes, into the store and beside it, who has it open and how this run answers; begins a new epoch where one is due. */
+async function noteOpening(
+  path: string,
   environment: Environment,
-  before: Meta,
-  { isDurable, isNewEpoch }: { isDurable: boolean; isNewEpoch: boolean },
-): Promise<Meta> {
-  const meta: Meta = { ...before, isAnsweringEarly: !isDurable };
-  const isEpochOver = before.isAnsweringEarly || isNewEpoch;
-  if (isEpochOver) {
-    meta.epochs = [...before.epochs, { name: newEpochName(), after: readApplied(environment.tables.meta) }];
+  { isDurable = true, isNewEpoch = false, isSameEpoch = false }: OpenOptions,
+): Promise<Opened> {
+  const { tables } = environment;
+  const found = readMeta(tables.meta);
+  const before = found ?? firstMeta();
+  const head = readApplied(tables.meta);
+  const notices: string[] = [];
+  let isEpochOver = before.isAnsweringEarly || isNewEpoch;
+  if (found !== undefined && before.cluster === undefined && !isEpochOver) {
+    const copied = await copyReason(path, await readOpening(path), { mark: before.opening, head });
+    isEpochOver = copied !== undefined && !isSameEpoch;
+    if (copied !== undefined) notices.push(copyNotice(path, copied, isEpochOver));
   }
-  if (isDurable && !isEpochOver) return meta;
-  await writeMetaAlone(environment, meta);
-  return meta;
+  const meta: Meta = { ...before, isAnsweringEarly: !isDurable, opening: newOpening(before.opening) };
+  if (isEpochOver) meta.epochs = [...before.epochs, { name: newEpochName(), after: head }];
+  try {
+    const draft = await draftOpening(path, { opening: meta.opening!.name, head });
+    try {
+      await writeMetaAlone(environment, meta);
+    } catch (error) {
+      await draft.discard();
+      throw error;
+    }
+    await draft.place();
+    return { meta, notices };
+  } catch (error) {
+    // On a full disk a broker still starts: what there is is read, and deletes make room.
+    const mustWrite = found === undefined || isEpochOver || before.isAnsweringEarly === isDurable;
+    if (mustWrite || !isForWantOfRoom(error)) throw error;
+    notices.push(`data folder ${path}: there is no room to note who opened it (${(error as Error).message})`);
+    return { meta: before, notices };
+  }
+}
+
+function copyNotice(path: string, copied: string, isEpochOver: boolean): string {
+  if (!isEpochOver) return `data folder ${path}: ${copied}; the epoch stays the same, as was asked for`;
+  return (
+    `data folder ${path}: ${copied}, so this is a copy put back, and a new epoch begins: cursors from before are refused with epoch_mismatch. ` +
+    "Where nothing was answered since the copy was made, start a copy with --same-epoch"
+  );
+}
+
+/** How far the store has come. Where it cannot be written, what was written at the opening is still true. */
+async function noteClosing(path: string, opening: string, head: Offset): Promise<void> {
+  try {
+    const draft = await draftOpening(path, { opening, head });
+    await draft.place();
+  } catch {
+    // see above
+  }
 }
 
 async function writeMetaAlone(environment: Environment, meta: Meta): Promise<void> {
   const { committed, flushed } = environment.transact(() => writeMeta(environment.tables.meta, meta));
   await committed;
   await flushed;
-}
-
-/** Eight letters and digits, 40 random bits: not guessed, and not met twice. */
-function newEpochName(): string {
-  return randomBytes(5).readUIntBE(0, 5).toString(36).padStart(8, "0").slice(-8);
 }

@@ -9,7 +9,7 @@ import { Front, createAuthenticator } from "../front.ts";
 import { type Logger, createLogger } from "../logger.ts";
 import { type Metrics, createMetrics } from "../metrics.ts";
 import type { BrokerOptions } from "../options.ts";
-import { type Entry, type Offset, State } from "../state/index.ts";
+import { type Entry, type Offset, State, whenReaderIdIsFree } from "../state/index.ts";
 import type { CoreLink } from "./core-link.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import { RemoteLog } from "./remote-log.ts";
@@ -43,6 +43,7 @@ export class Worker {
     const logger = createLogger(options.logLevel, number);
     const authenticator = await createAuthenticator(options, logger);
     const metrics = createMetrics({});
+    await whenReaderIdIsFree(options.data);
     const state = State.openReader(options.data);
     // What is made of the state and of where the log begins is made in one stretch, of one snapshot.
     const after = state.applied();
