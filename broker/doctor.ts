@@ -5,13 +5,14 @@
 import { access, constants, readFile, stat, statfs } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
+import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 
 import { readApart } from "./apart.ts";
 import { FolderError } from "./state/folder.ts";
-import { type FolderReport, describe, inspectDataFolder } from "./state/folder-lock.ts";
+import { type FolderReport, inspectDataFolder } from "./state/folder-lock.ts";
 import { ReaderIdError } from "./state/reader-id.ts";
 
 export interface Check {
@@ -103,6 +104,7 @@ export async function examine(options: DoctorOptions): Promise<Check[]> {
     ["node", checkNode],
     ["packages", checkPackages],
     ["data folder", () => checkFolder(path)],
+    ["folder mode", () => checkFolderMode(path)],
     ["free space", () => checkFreeSpace(path)],
     ["store", () => checkStore(path)],
     ["port", () => checkPort(options)],
@@ -162,28 +164,25 @@ async function checkFolder(path: string): Promise<Omit<Check, "name">> {
       mend: `chown or chmod it, or choose another with --data`,
     };
   }
-  return (
-    inUse(path, report) ??
-    openToOthers(path, report) ?? { status: "ok", found: `${path}, ${formatBytes(report.bytes)}` }
-  );
+  return inUse(path, report) ?? { status: "ok", found: `${path}, ${formatBytes(report.bytes)}` };
 }
 
 function inUse(path: string, { lockedBy, bytes }: FolderReport): Omit<Check, "name"> | undefined {
   if (lockedBy === undefined) return undefined;
+  const { pid, host } = lockedBy;
+  const who = pid === undefined ? "a broker" : `the broker with process id ${pid}`;
   return {
     status: "warn",
-    found: `${path}, ${formatBytes(bytes)}, in use by a broker (${describe(lockedBy)})`,
+    found: `${path}, ${formatBytes(bytes)}, in use by ${who}${host === undefined || host === hostname() ? "" : ` on ${host}`}`,
     mend: "one broker has a folder at a time: stop that one first, or choose another with --data",
   };
 }
 
-function openToOthers(path: string, { openness, bytes }: FolderReport): Omit<Check, "name"> | undefined {
-  if (openness === undefined) return undefined;
-  return {
-    status: "warn",
-    found: `${path}, ${formatBytes(bytes)}, which other users may enter`,
-    mend: `chmod 700 ${path}`,
-  };
+async function checkFolderMode(path: string): Promise<Omit<Check, "name">> {
+  const { exists, openness } = await inspectDataFolder(path);
+  if (!exists) return { status: "ok", found: "the broker will make the folder for its user alone" };
+  if (openness === undefined) return { status: "ok", found: "only its user may enter the folder" };
+  return { status: "warn", found: "other users may enter the folder", mend: `chmod 700 ${path}` };
 }
 
 async function checkMissingFolder(path: string): Promise<Omit<Check, "name">> {

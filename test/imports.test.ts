@@ -92,7 +92,8 @@ await tap.test("what all clients share knows neither Node.js nor a transport", a
 
 await tap.test("lmdb, koffi, ws, msgpackr and nats stay where they belong", async (t) => {
   for (const file of importersOf("lmdb")) t.match(file, /^broker\/state\//, `${file} may import lmdb`);
-  for (const file of importersOf("koffi")) t.equal(file, "broker/state/system-calls.ts", `${file} may import koffi`);
+  for (const file of importersOf("koffi"))
+    t.equal(file, "broker/state/system-calls.ts", `${file} may import koffi`);
   for (const file of importersOf("ws"))
     t.match(file, /^(broker\/transports\/websocket\.ts|clients\/node\/|bench\/)/, `${file} may import ws`);
   for (const file of importersOf("msgpackr"))

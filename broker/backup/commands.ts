@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 
 import { readApart } from "../apart.ts";
+import type { Restored } from "./restore.ts";
 
 const dataOption = (text: string): Option =>
   new Option("--data <folder>", text).env("WHALESONG_DATA").default("./data");
@@ -91,7 +92,7 @@ Examples:
   });
 }
 
-function toText(data: string, folder: string, restored: import("./restore.ts").Restored): string {
+function toText(data: string, folder: string, restored: Restored): string {
   const { head, floor, before, epoch, isOfCluster, isVerified, replaced } = restored;
   const lines = [`${data} has the backup ${folder}: entries after ${floor} up to ${head}`];
   if (replaced !== undefined)

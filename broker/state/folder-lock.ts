@@ -191,9 +191,10 @@ export async function inspectDataFolder(path: string): Promise<FolderReport> {
 }
 
 /** Who it is, as far as that is known. */
-export function describe(holder: FolderReport["lockedBy"]): string {
+function describe(holder: FolderReport["lockedBy"]): string {
   if (holder?.pid === undefined) return "it does not say which process";
-  return `process ${holder.pid}${holder.host === undefined ? "" : ` on ${holder.host}`}`;
+  const { pid, host } = holder;
+  return `process ${pid}${host === undefined || host === hostname() ? "" : ` on ${host}`}`;
 }
 
 async function readHolder(path: string): Promise<Holder | undefined> {

@@ -28,7 +28,18 @@ void test("wrong usage is status 2 and says what is wrong", async (t) => {
 });
 
 void test("every command has help with an example", async (t) => {
-  const commands = ["post", "follow", "unfollow", "tail", "read", "token", "replay", "doctor"];
+  const commands = [
+    "post",
+    "follow",
+    "unfollow",
+    "tail",
+    "read",
+    "token",
+    "replay",
+    "backup",
+    "restore",
+    "doctor",
+  ];
   const overview = (await whalesong(["--help"])).stdout;
   await Promise.all(
     commands.map(async (command) => {

@@ -86,7 +86,7 @@ async function sameStores(t: Test, count: number): Promise<string[]> {
 }
 
 async function idsOf(folder: string): Promise<(offset: number) => string> {
-  const state = await State.open(folder);
+  const state = await State.open(folder, { isSameEpoch: true });
   const { epoch } = state.positions;
   await state.close();
   return (offset) => `${epoch}-${offset}`;
@@ -126,7 +126,7 @@ function someCommand(random: Random, i: number, id: (offset: number) => string):
 
 /** Applies the commands in batches of these sizes; in one by default. */
 async function apply(folder: string, log: readonly Stamped[], size = () => log.length): Promise<void> {
-  const state = await State.open(folder);
+  const state = await State.open(folder, { isSameEpoch: true });
   for (let at = 0; at < log.length;) {
     const batch = log.slice(at, at + size());
     at += batch.length;
