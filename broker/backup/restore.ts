@@ -187,13 +187,11 @@ async function place(
 async function giveToOwner(data: string): Promise<void> {
   const { uid, gid } = await stat(data);
   if (process.getuid?.() !== 0 || uid === 0) return;
-  for (const name of [storeFile, "opening.json", "lock"]) await chown(join(data, name), uid, gid);
+  for (const name of [storeFile, "opening.json"]) await chown(join(data, name), uid, gid);
 }
 
 async function removeIfUnused(data: string): Promise<void> {
-  if ((await readdir(data)).some((name) => name !== "lock")) return;
-  await rm(join(data, "lock"), { force: true });
-  await rmdir(data);
+  if ((await readdir(data)).length === 0) await rmdir(data);
 }
 
 async function sync(path: string): Promise<void> {

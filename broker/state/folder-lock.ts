@@ -4,13 +4,13 @@
  * of the file where the file system locks no folders. So what counts is who has them open, not a process id, which means nothing in
  * another container.
  *
- *   DATA/lock   JSON of who has the folder, for people: process id, its start, host. Left empty when it is let go of, and never
- *               removed: whoever removes a lock may remove another's.
+ *   DATA/lock   JSON of who has the folder, for people: process id, its start, host. Removed by who has it, and by nobody else; who
+ *               opened it before that sees, once it is locked, that the path leads to another file or none, and begins again.
  *
  * Brokers up to version 0.1.0 took no such lock; they left their process in the file, which is heeded when that process is alive. */
 
 import { readFileSync } from "node:fs";
-import { type FileHandle, access, constants, open, readFile, stat } from "node:fs/promises";
+import { type FileHandle, access, constants, open, readFile, stat, unlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -60,8 +60,13 @@ export async function lockFolder(path: string): Promise<FolderLock> {
 
 /** For who looks into a folder before locking it. @throws FolderError when somebody has it */
 export async function refuseFolderInUse(path: string): Promise<void> {
-  const holder = await findHolder(path).catch(() => undefined); // locking it will tell what is wrong
-  if (holder !== undefined) throw inUse(path, holder);
+  let holder: FolderReport["lockedBy"];
+  for (let attempt = 1; attempt <= attempts; attempt++) {
+    if (attempt > 1) await sleep(attemptMs);
+    holder = await findHolder(path).catch(() => undefined); // locking it will tell what is wrong
+    if (holder === undefined) return;
+  }
+  throw inUse(path, holder);
 }
 
 function inUse(path: string, holder: FolderReport["lockedBy"]): FolderError {
@@ -88,7 +93,7 @@ async function tryLock(path: string): Promise<FolderLock | undefined> {
     await note(file);
     return {
       async release() {
-        await file.truncate().catch(() => {});
+        if (await isAt(join(path, lockFile), file)) await unlink(join(path, lockFile)).catch(() => {});
         await close();
       },
     };

@@ -22,9 +22,9 @@ async function found(t: Test): Promise<{ world: ClusterWorld; first: NodeFolder 
   return { world, first };
 }
 
-/** What is left beside the store once a node has joined. */
+/** What is left beside the store once a node has joined, but for the note of who opened it. */
 async function names({ path }: NodeFolder): Promise<string[]> {
-  return (await readdir(path)).sort();
+  return (await readdir(path)).filter((name) => name !== "opening.json").sort();
 }
 
 async function sameStore(t: Test, one: NodeFolder, other: NodeFolder): Promise<void> {
