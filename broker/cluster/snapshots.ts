@@ -12,7 +12,15 @@ import { join } from "node:path";
 import type { NatsConnection } from "nats";
 
 import type { Logger } from "../logger.ts";
-import { FolderError, type Offset, fileMode, folderMode, inspectStore, lockFolder, storeFile } from "../state/index.ts";
+import {
+  FolderError,
+  type Offset,
+  fileMode,
+  folderMode,
+  inspectStore,
+  lockFolder,
+  storeFile,
+} from "../state/index.ts";
 import { packageVersion } from "../version.ts";
 import type { ClusterNames } from "./names.ts";
 import { type ObjectInfo, Objects } from "./objects.ts";
