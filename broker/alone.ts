@@ -1,11 +1,13 @@
 /* Alone: a broker in one process. The front beside the log, on a port of its own. */
 
-import type { AddressInfo } from "node:net";
+import { lookup } from "node:dns/promises";
+import { type AddressInfo, type Server, createServer } from "node:net";
 
 import type { Service } from "./service.ts";
 import type { Core } from "./core.ts";
 import { Front } from "./front.ts";
 import { type Metrics, createMetrics } from "./metrics.ts";
+import { connectionsThatFit, mostConnections, openFileLimit } from "./open-files.ts";
 import type { Authenticator } from "./sessions/index.ts";
 import type { Entry, Offset } from "./state/index.ts";
 
@@ -13,6 +15,8 @@ export class Alone implements Service {
   readonly #core: Core;
   readonly #front: Front;
   readonly #metrics: Metrics;
+  /** Of further addresses that its host's name stands for. */
+  readonly #others: Server[] = [];
 
   static async create(core: Core, authenticator: Authenticator): Promise<Alone> {
     const { options, logger, state, log, cursors, intake } = core;
@@ -26,6 +30,7 @@ export class Alone implements Service {
       intake,
       authenticator,
       metrics,
+      connections: mostConnections(options.maxConnections, connectionsThatFit(openFileLimit())),
       readiness: () => core.readiness,
       metricsText: () => metrics.text(),
     });
@@ -40,7 +45,11 @@ export class Alone implements Service {
 
   async start(): Promise<void> {
     const { host, port, backlog } = this.#core.options;
-    await this.#front.http.listen({ host, port, backlog });
+    const { http, refusals } = this.#front;
+    const [first, ...others] = await lookup(host, { all: true, order: "ipv4first" });
+    await http.listen({ host: first!.address, port, backlog });
+    http.server.on("error", (error) => refusals.failed(error));
+    for (const { address } of others) await this.#listenAlso(address);
     this.#front.start();
   }
 
@@ -70,11 +79,29 @@ export class Alone implements Service {
   }
 
   drain(drainMs: number): Promise<void> {
+    for (const server of this.#others) server.close();
     return this.#front.drain(drainMs);
   }
 
   async close(): Promise<void> {
     await this.#front.streams.settled();
     await this.#front.close();
+  }
+
+  /** A host may have a name for an address that it does not have: that one is left out. */
+  async #listenAlso(address: string): Promise<void> {
+    const { http, refusals } = this.#front;
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+      http.server.emit("connection", socket),
+    );
+    const isListening = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen({ host: address, port: this.address.port, backlog: this.#core.options.backlog }, () =>
+        resolve(true),
+      );
+    });
+    if (!isListening) return;
+    server.on("error", (error) => refusals.failed(error));
+    this.#others.push(server);
   }
 }

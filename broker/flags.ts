@@ -129,6 +129,24 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
   ["userBurst", "--user-burst <number>", "commands at once for one user", parseCount],
   ["connectionRate", "--connection-rate <number>", "requests a second on one connection", parseCount],
   ["connectionBurst", "--connection-burst <number>", "requests at once on one connection", parseCount],
+  [
+    "maxConnections",
+    "--max-connections <number>",
+    "connections at once (default: what the limit of open files leaves room for)",
+    parseCount,
+  ],
+  [
+    "maxUserConnections",
+    "--max-user-connections <number>",
+    "of one user, to each process that holds sessions",
+    parseCount,
+  ],
+  [
+    "maxAddressConnections",
+    "--max-address-connections <number>",
+    "from one address, to each of them (default: not limited; behind a proxy all come from one)",
+    parseCount,
+  ],
   ["helloTimeoutMs", "--hello-timeout <duration>", "time to say hello", parseDuration],
   [
     "noProgressMs",

@@ -5,6 +5,8 @@
  * A broker that stands alone has one front beside its log; a broker with workers has one in each of them. */
 
 import type { FastifyInstance } from "fastify";
+import type { Server } from "node:http";
+import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 
 import type { Log } from "./log/log.ts";
@@ -17,6 +19,7 @@ import { OpenAuthenticator } from "./sessions/open-authenticator.ts";
 import { TokenAuthenticator } from "./sessions/token-authenticator.ts";
 import type { Entry, Offset, State } from "./state/index.ts";
 import { Streams } from "./streams/index.ts";
+import { Admission, type Excess, Refusals } from "./transports/admission.ts";
 import { createHttpServer } from "./transports/http.ts";
 import { WebSocketTransport } from "./transports/websocket.ts";
 import { packageVersion } from "./version.ts";
@@ -37,6 +40,8 @@ export interface FrontParts {
   intake: Intake;
   authenticator: Authenticator;
   metrics: FrontMetrics;
+  /** Connections that this process takes in, and what a further one is refused for. */
+  connections: { most: number; excess: Excess };
   /** Why the broker does not serve at present; undefined when it does. */
   readiness: () => string | undefined | Promise<string | undefined>;
   /** The whole broker's metrics, in Prometheus' text format. */
@@ -48,6 +53,8 @@ export class Front {
   readonly sessions: Sessions;
   /** Takes connections; whoever has the port makes it listen, or hands it sockets. */
   readonly http: FastifyInstance;
+  /** Of connections that are one too many. */
+  readonly refusals: Refusals;
   readonly #options: BrokerOptions;
   readonly #webSockets: WebSocketTransport;
   readonly #periodic: Periodic;
@@ -74,6 +81,7 @@ export class Front {
       now: Date.now,
       elapsed: () => performance.now(),
       connectionRate,
+      maxUserConnections: options.maxUserConnections,
       timeouts: { helloTimeoutMs: options.helloTimeoutMs, noProgressMs: options.noProgressMs },
       onFault,
       onRefusal: (code) => metrics.onRefusal(code),
@@ -92,6 +100,7 @@ export class Front {
       browserClientFile: browserClientFile(),
       corsOrigins: options.corsOrigins,
       connectionRate,
+      noProgressMs: options.noProgressMs,
       onRefusal: (code) => metrics.onRefusal(code),
       onFault,
     });
@@ -107,18 +116,28 @@ export class Front {
       now: () => performance.now(),
       onFault,
     });
-    return new Front(options, logger, { streams, sessions, http, webSockets });
+    const refusals = new Refusals({ logger, onRefused: (excess) => metrics.onConnectionRefused(excess) });
+    const perAddress = options.maxAddressConnections ?? Infinity;
+    admitBy(new Admission({ ...parts.connections, perAddress }, refusals), http.server);
+    return new Front(options, logger, { streams, sessions, http, webSockets, refusals });
   }
 
   private constructor(
     options: BrokerOptions,
     logger: Logger,
-    parts: { streams: Streams; sessions: Sessions; http: FastifyInstance; webSockets: WebSocketTransport },
+    parts: {
+      streams: Streams;
+      sessions: Sessions;
+      http: FastifyInstance;
+      webSockets: WebSocketTransport;
+      refusals: Refusals;
+    },
   ) {
     this.#options = options;
     this.streams = parts.streams;
     this.sessions = parts.sessions;
     this.http = parts.http;
+    this.refusals = parts.refusals;
     this.#webSockets = parts.webSockets;
     this.#periodic = new Periodic(logger);
   }
@@ -150,6 +169,15 @@ export class Front {
     await this.http.close();
     clearTimeout(force);
   }
+}
+
+/** Has a server take in what `admission` admits, and nothing else. */
+function admitBy(admission: Admission, server: Server): void {
+  const takers = server.listeners("connection") as ((this: Server, socket: Socket) => void)[];
+  server.removeAllListeners("connection");
+  server.on("connection", (socket: Socket) => {
+    if (admission.admit(socket)) for (const take of takers) take.call(server, socket);
+  });
 }
 
 /** @throws OptionsError when the keys that tokens are checked with cannot be used */

@@ -17,6 +17,7 @@ import type { Log } from "./log/log.ts";
 import type { KeptCursors, Sessions } from "./sessions/index.ts";
 import type { State } from "./state/index.ts";
 import type { Streams } from "./streams/index.ts";
+import type { Excess } from "./transports/admission.ts";
 
 interface ClusterSources {
   readonly log: Pick<ClusterLog, "standing" | "isHalted" | "refusal">;
@@ -42,6 +43,8 @@ export interface FrontMetrics {
   watch(front: FrontSources): void;
   /** A request was refused. */
   onRefusal(code: ErrorCode): void;
+  /** A connection was refused before anything was read of it. */
+  onConnectionRefused(excess: Excess): void;
   /** A slow reader's outbox was dropped; it goes on by catching up. */
   onFallBack(): void;
   /** A message was compressed for WebSocket clients, from so many bytes to so many. */
@@ -76,6 +79,12 @@ export function createMetrics(sources: Partial<CoreSources & FrontSources>): Met
     labelNames: ["code"] as const,
     registers,
   });
+  const connectionRefusals = new Counter({
+    name: "whalesong_connections_refused_total",
+    help: "Connections refused, by what there was too much of: open files, connections, or connections from one address.",
+    labelNames: ["excess"] as const,
+    registers,
+  });
   const fallBacks = new Counter({
     name: "whalesong_fallbacks_total",
     help: "Times that a slow reader's outbox was dropped and it went back to catching up.",
@@ -103,6 +112,7 @@ export function createMetrics(sources: Partial<CoreSources & FrontSources>): Met
     text: () => registry.metrics(),
     figures: () => registry.getMetricsAsJSON(),
     onRefusal: (code) => refusals.inc({ code }),
+    onConnectionRefused: (excess) => connectionRefusals.inc({ excess }),
     onFallBack: () => fallBacks.inc(),
     onCompressed(bytesBefore, bytesAfter) {
       compressed.inc();

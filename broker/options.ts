@@ -62,6 +62,12 @@ export interface BrokerOptions {
   /** Requests a second on one connection, and at once. */
   connectionRate: number;
   connectionBurst: number;
+  /** Connections to the whole broker at once. Undefined: as many as its processes can hold open. */
+  maxConnections: number | undefined;
+  /** Connections of one user with a token, in each process that holds sessions; those with the scope `backend` are not counted. */
+  maxUserConnections: number;
+  /** Connections from one address, in each process that holds sessions. Undefined: not limited, since behind a proxy all come from one. */
+  maxAddressConnections: number | undefined;
   /** How long a connection may take to say hello, in ms. */
   helloTimeoutMs: number;
   /** How long a connection may take nothing of what it is sent, in ms. */
@@ -126,6 +132,9 @@ export const defaults: BrokerOptions = {
   userBurst: 500,
   connectionRate: 500,
   connectionBurst: 2_000,
+  maxConnections: undefined,
+  maxUserConnections: 100,
+  maxAddressConnections: undefined,
   helloTimeoutMs: 10_000,
   noProgressMs: 60_000,
   pingMs: 30_000,
@@ -166,6 +175,9 @@ const ranges: Partial<Record<keyof BrokerOptions, [least: number, most: number]>
   userBurst: [1, 1e9],
   connectionRate: [0.001, 1e9],
   connectionBurst: [1, 1e9],
+  maxConnections: [1, 1e7],
+  maxUserConnections: [1, 1e7],
+  maxAddressConnections: [1, 1e7],
   helloTimeoutMs: [100, day],
   noProgressMs: [1_000, day],
   pingMs: [1_000, day],

@@ -15,6 +15,10 @@ export const closeCodes = {
   idle_timeout: 4003,
   /** Credentials cannot be checked at present. */
   unavailable: 4004,
+  /** A message was begun and did not come whole in time. */
+  message_timeout: 4005,
+  /** The user has as many connections here as one user may have. */
+  too_many: 4006,
   /** The client kept sending over its rate. */
   flooding: 4029,
   /** The token expired and was not renewed by `auth`: come back with a fresh one. */

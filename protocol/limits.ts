@@ -43,6 +43,10 @@ export const limits = {
   helloRequests: 16,
   /** Frames that could not be decoded before the connection is closed. */
   badFrames: 16,
+  /** Fragments of one WebSocket message; one more closes the connection with 1008. */
+  fragments: 64,
+  /** How long a message that was begun may take to come whole, in ms, about. */
+  messageMs: 10_000,
 } as const;
 
 export type Limits = { [K in keyof typeof limits]: number };

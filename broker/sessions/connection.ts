@@ -15,6 +15,9 @@ export interface Connection {
   readonly bufferedBytes: number;
   /** Stops or goes on reading what the peer sends. */
   setReading(reading: boolean): void;
-  /** Ends the connection after what was written. Afterwards the transport calls the session's `closed`. */
+  /** Whether a message of the peer was begun and has not come whole. Looked at now and then. */
+  readonly isMidMessage: boolean;
+  /** Ends the connection after what was written, within a second or two whatever the peer does, and decodes nothing more of it.
+   * Afterwards the transport calls the session's `closed`. */
   close(code: number, reason: string): void;
 }

@@ -16,12 +16,14 @@ import {
 import type { Authenticator } from "./authenticator.ts";
 import { defaultDevice } from "./operations.ts";
 import { type Principal, actingUser, clockToleranceMs } from "./principal.ts";
+import type { UserConnections } from "./user-connections.ts";
 
 /** Timers take 31 bits of ms; a token that lives longer is looked at again then. */
 const longestTimerMs = 2 ** 31 - 1;
 
 export interface IdentityParts {
   authenticator: Authenticator;
+  userConnections: UserConnections;
   /** ms since the Unix epoch. */
   now: () => number;
 }
@@ -44,6 +46,8 @@ export class Identity {
   #renewing: Promise<void> | undefined;
   #expiry: NodeJS.Timeout | undefined;
   #isClosed = false;
+  /** The user whose connection it is counted as, folded. */
+  #counted: string | undefined;
 
   constructor(parts: IdentityParts, owner: Identified) {
     this.#parts = parts;
@@ -65,9 +69,12 @@ export class Identity {
     return this.#settled;
   }
 
-  /** `device` comes by every way a client has to name one. @throws `bad_request` when it cannot be one, and has accepted nothing */
+  /** `device` comes by every way a client has to name one.
+   * @throws `bad_request` when it cannot be one, and has accepted nothing; TooManyConnections */
   accept(principal: Principal, device: string | undefined, shownUser = principal.user): void {
-    if (device !== undefined) this.#device = checkDevice(device);
+    const named = device === undefined ? this.#device : checkDevice(device);
+    this.#count(principal, shownUser);
+    this.#device = named;
     this.#principal = principal;
     this.#shownUser ??= shownUser;
     this.#watchExpiry();
@@ -151,6 +158,15 @@ export class Identity {
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#expiry);
+    if (this.#counted !== undefined) this.#parts.userConnections.leave(this.#counted);
+  }
+
+  /** A principal with the scope `backend` speaks for many users, and is not counted. */
+  #count({ scopes }: Principal, user: string): void {
+    if (this.#isClosed || this.#counted !== undefined || scopes.has("backend")) return;
+    const folded = fold(user);
+    this.#parts.userConnections.enter(folded);
+    this.#counted = folded;
   }
 
   /** A token is honoured as long after its end as clocks may differ, as it is when it is shown. */

@@ -31,11 +31,14 @@ import { Outbox, outboxBytes } from "./outbox.ts";
 import type { Principal } from "./principal.ts";
 import type { SessionServices } from "./sessions.ts";
 import { TokenBucket } from "./token-bucket.ts";
+import { TooManyConnections } from "./user-connections.ts";
 
 /** Bytes handed to a connection before it has taken what it was handed before. */
 const connectionBytes = 131_072;
 /** Requests for pages in flight: each can come to a large answer. */
 const maxPages = 4;
+/** A message that is unfinished at so many checks in a row, one a second, has taken too long. */
+const mostUnfinished = Math.ceil(limits.messageMs / 1_000);
 /** Requests refused for their rate before the connection is closed. */
 const maxRefused = 1_000;
 /** A request that is not of its operation's shape counts against the rate as so many more. */
@@ -74,6 +77,8 @@ export class Session implements Sink {
   /** When the connection last took something, or had nothing to take. */
   #progressAt: number;
   #bufferedBefore = 0;
+  /** Checks in a row that found the same message unfinished. */
+  #unfinished = 0;
 
   constructor(id: string, connection: Connection, services: SessionServices) {
     this.id = id;
@@ -112,6 +117,7 @@ export class Session implements Sink {
 
   /** Takes one decoded frame. Never throws. */
   receive(frame: unknown): void {
+    this.#unfinished = 0;
     if (this.#state === "closed" || this.#state === "leaving") return;
     if (this.#isUnknown && ++this.#early > limits.helloRequests) {
       this.close("flooding", `${limits.helloRequests} requests before hello`);
@@ -124,6 +130,7 @@ export class Session implements Sink {
     } catch (error) {
       if (!(error instanceof WhalesongError) || !error.retryable) this.#bucket?.charge(malformedWeight);
       this.#answerError(idOf(frame), error);
+      this.#holdBack();
       return;
     }
     if (this.#waiting === undefined && this.#mayBegin(request)) this.#begin(request);
@@ -133,7 +140,9 @@ export class Session implements Sink {
   /** Takes a frame that could not be decoded. */
   receiveBad(error: WhalesongError): void {
     if (this.#state === "closed") return;
+    this.#unfinished = 0;
     this.#answerError(null, error);
+    this.#holdBack();
     if (++this.#badFrames < limits.badFrames) return;
     this.close("bad_frames", `${limits.badFrames} frames could not be decoded`);
   }
@@ -239,8 +248,13 @@ export class Session implements Sink {
     const buffered = this.#connection.bufferedBytes;
     if (buffered === 0 || buffered !== this.#bufferedBefore) this.#progressAt = now;
     this.#bufferedBefore = buffered;
-    if (now - this.#progressAt > noProgressMs)
+    if (now - this.#progressAt > noProgressMs) {
       this.close("no_progress", `nothing was read for ${noProgressMs} ms`);
+      return;
+    }
+    this.#unfinished = this.#connection.isMidMessage ? this.#unfinished + 1 : 0;
+    if (this.#unfinished > mostUnfinished)
+      this.close("message_timeout", `a message that was begun did not come whole within ${limits.messageMs} ms`);
   }
 
   /** Its time to make progress begins anew. */
@@ -248,8 +262,19 @@ export class Session implements Sink {
     this.#progressAt = now;
   }
 
+  get #isFull(): boolean {
+    return this.#outbox.answerBytes >= connectionBytes;
+  }
+
+  /** What is refused before it is begun is answered too: who does not take such answers is not read either. */
+  #holdBack(): void {
+    if (this.#state === "closed" || this.#waiting !== undefined || !this.#isFull) return;
+    this.#waiting = [];
+    this.#connection.setReading(false);
+  }
+
   #mayBegin({ op }: Request): boolean {
-    if (this.#inFlight >= limits.inFlight || this.#outbox.answerBytes >= connectionBytes) return false;
+    if (this.#inFlight >= limits.inFlight || this.#isFull) return false;
     return this.#pages < maxPages || !isPage(op);
   }
 
@@ -264,6 +289,7 @@ export class Session implements Sink {
     while (this.#waiting !== undefined) {
       const request = this.#waiting[0];
       if (request === undefined) {
+        if (this.#isFull) return;
         this.#waiting = undefined;
         this.#connection.setReading(true);
         return;
@@ -394,6 +420,7 @@ export class Session implements Sink {
     // Credentials that are refused before there is a session end it: there is nothing left to say.
     if (this.#state === "greeting" && answered.code === "unauthenticated")
       this.close("unauthenticated", answered.message);
+    else if (answered instanceof TooManyConnections) this.close("too_many", answered.message);
   }
 
   #sendMessage(message: object): void {

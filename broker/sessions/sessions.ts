@@ -11,6 +11,7 @@ import type { Cursors } from "./cursor-keeper.ts";
 import type { Operations } from "./operations.ts";
 import { Session } from "./session.ts";
 import type { Rate } from "./token-bucket.ts";
+import { UserConnections } from "./user-connections.ts";
 
 /** How long after a drain the first clients come back at the earliest, in ms. */
 const leastAwayMs = 500;
@@ -34,6 +35,7 @@ export interface SessionServices {
   /** ms that have gone by since whenever: what times out, and what rates count by. Nobody sets it. */
   elapsed: () => number;
   connectionRate: Rate;
+  userConnections: UserConnections;
   timeouts: { helloTimeoutMs: number; noProgressMs: number };
   onFault: (error: unknown) => void;
   onRefusal: (code: ErrorCode) => void;
@@ -41,6 +43,11 @@ export interface SessionServices {
   /** A client said who it is: its session's id, its user, and its own name and version if it gave them. */
   onHello: (session: string, user: string, client: string | undefined) => void;
   onClosed: (session: Session) => void;
+}
+
+export interface SessionsParts extends Omit<SessionServices, "onClosed" | "userConnections"> {
+  /** Of one user, at once. @default not limited */
+  maxUserConnections?: number;
 }
 
 export class Sessions {
@@ -51,10 +58,14 @@ export class Sessions {
   readonly #openedAt = new Map<Session, number>();
   #opened = 0;
 
-  constructor(services: Omit<SessionServices, "onClosed">) {
+  constructor({ maxUserConnections = Infinity, ...services }: SessionsParts) {
     this.#startedAt = services.elapsed();
     this.#checkedAt = this.#startedAt;
-    this.#services = { ...services, onClosed: (session) => this.#openedAt.delete(session) };
+    this.#services = {
+      ...services,
+      userConnections: new UserConnections(maxUserConnections),
+      onClosed: (session) => this.#openedAt.delete(session),
+    };
   }
 
   get count(): number {

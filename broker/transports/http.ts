@@ -28,12 +28,14 @@ import {
 } from "../sessions/index.ts";
 import { ClientFile } from "./client-file.ts";
 import { HttpError, badRequest, refusalOf, unknownMediaType } from "./errors.ts";
+import { refuseAndEnd } from "./farewell.ts";
 import { createOpenApi } from "./openapi.ts";
 import { checkOpenModeOrigin, corsHeaders, isAllowed, preflightHeaders } from "./origins.ts";
 import { type Query, parseQuery } from "./query.ts";
 import { asOf, authenticate, fieldsOf, parseJson, queryFields } from "./requests.ts";
 import { type Path, type Route, routes, streamQuery } from "./routes.ts";
 import { EventStreams, refusedStream, streamHeaders } from "./sse.ts";
+import { isAnswering, takeTurn } from "./turns.ts";
 import { HttpRequest } from "./upgrades.ts";
 
 /** A part of a path: the longest stream's name, each byte of it in percent-encoding. */
@@ -65,6 +67,8 @@ export interface HttpParts {
   connectionRate?: Rate;
   /** How often a quiet event stream gets a comment, in ms. @default 15000 */
   heartbeatMs?: number;
+  /** How long a connection may take nothing of an answer, in ms. @default 60000 */
+  noProgressMs?: number;
   /** ms that have gone by since whenever. @default performance.now */
   now?: () => number;
   onRefusal?: (code: ErrorCode) => void;
@@ -82,6 +86,7 @@ export async function createHttpServer(parts: HttpParts): Promise<FastifyInstanc
     childLoggerFactory: () => logger,
     bodyLimit: limits.frameBytes,
     requestTimeout: requestTimeoutMs,
+    connectionTimeout: parts.noProgressMs ?? 60_000,
     keepAliveTimeout: keepAliveMs,
     http: { maxHeaderSize: headBytes, IncomingMessage: HttpRequest },
     routerOptions: { maxParamLength: pathPartChars },
@@ -90,6 +95,7 @@ export async function createHttpServer(parts: HttpParts): Promise<FastifyInstanc
     clientErrorHandler: refuseUnreadable,
   });
   server.setErrorHandler((error, _request, reply) => refuse(error, reply));
+  server.addHook("onRequest", inTurn);
   acceptJsonAlone(server);
   guardOrigins(server, parts);
   server.addHook("onRequest", refuseUnknown);
@@ -126,23 +132,26 @@ function faultHandler({ logger, onFault }: Pick<HttpParts, "logger" | "onFault">
   return onFault ?? ((error) => logger.error({ err: error }, "fault"));
 }
 
+/** Begins the requests of one connection one after the other. */
+export function inTurn({ raw }: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  takeTurn(raw, reply.raw, done);
+}
+
 /** What Node's parser refuses: there is no request to answer, but someone may read this. */
 function refuseUnreadable(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+  // Nobody listens, or an answer is being written that this one must not stand in.
+  if (error.code === "ECONNRESET" || socket.destroyed || isAnswering(socket)) {
     socket.destroy();
     return;
   }
+  if (socket.writableEnded) return; // more of what was refused already; its end is near
   const [status, text] =
     error.code === "HPE_HEADER_OVERFLOW"
       ? ["431 Request Header Fields Too Large", `url and headers: over ${headBytes} bytes`]
       : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
         ? ["408 Request Timeout", `the request did not arrive within ${requestTimeoutMs} ms`]
         : ["400 Bad Request", "this is not a request of HTTP/1.1"];
-  const body = JSON.stringify({ error: new WhalesongError("bad_request", text).toBody() });
-  socket.end(
-    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\n` +
-      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
+  refuseAndEnd(socket, status, new WhalesongError("bad_request", text).toBody());
 }
 
 /** Before a body is read that nobody asked for. */

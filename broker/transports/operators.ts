@@ -6,7 +6,10 @@
 
 import { type FastifyInstance, LogController, fastify } from "fastify";
 
-import { type HttpParts, addHealthRoutes, frameworkLogger, refuseUnknown, refuser } from "./http.ts";
+import { type HttpParts, addHealthRoutes, frameworkLogger, inTurn, refuseUnknown, refuser } from "./http.ts";
+
+/** Programs that ask keep a connection each; more than these are closed: files are kept for other things. */
+const mostConnections = 64;
 
 export type OperatorParts = Pick<HttpParts, "logger" | "health" | "metrics" | "version">;
 
@@ -21,8 +24,10 @@ export async function createOperatorServer(parts: OperatorParts): Promise<Fastif
     forceCloseConnections: true,
   });
   server.setErrorHandler((error, _request, reply) => refuse(error, reply));
+  server.addHook("onRequest", inTurn);
   server.addHook("onRequest", refuseUnknown);
   addHealthRoutes(server, parts);
   await server.ready();
+  server.server.maxConnections = mostConnections;
   return server;
 }

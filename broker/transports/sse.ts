@@ -10,7 +10,7 @@
  *
  * A reader cannot acknowledge on this way: it resumes by Last-Event-ID, or moves its device's cursor by PUT. */
 
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 
 import {
   type EndEvent,
@@ -22,10 +22,12 @@ import {
   closeCodes,
 } from "../../protocol/index.ts";
 import type { Connection, MessageEncoder, Principal, Sessions } from "../sessions/index.ts";
+import { lingerMs } from "./farewell.ts";
+import { takeLastTurn } from "./turns.ts";
 
 /** How long a client waits before it comes back, unless a goodbye said otherwise, in ms. */
 const retryMs = 2_000;
-/** Chunks up to so many bytes together are copied into one: each is a chunk of HTTP of its own. */
+/** What a quiet stream is sent, so that proxies and clients see that it lives. */
 const heartbeat = Buffer.from(":\n\n");
 
 export interface StreamRequest {
@@ -63,28 +65,38 @@ export class EventStreams {
     this.#timer.unref();
   }
 
-  /** Begins to answer with a stream. @throws WhalesongError while nothing has been written */
+  /** Begins to answer with a stream, which ends with its connection; that may have ended already. @throws WhalesongError while nothing has been written */
   async start(
-    response: ServerResponse,
+    response: ServerResponse<IncomingMessage>,
     { principal, fields, device, headers }: StreamRequest,
   ): Promise<void> {
+    const { socket } = response.req;
+    if (socket.destroyed || response.destroyed) return;
     const connection = new SseConnection(response);
     const session = this.#sessions.open(connection);
-    response.on("error", () => {}); // `close` follows
-    response.on("drain", () => session.drained());
-    response.once("close", () => {
+    const onClose = (): void => {
+      socket.off("close", onClose);
+      response.off("close", onClose);
+      connection.ended();
       this.#open.delete(connection);
       session.closed();
-    });
+    };
+    // Node.js tells an answer of its connection's end only while it is the one being written.
+    socket.on("close", onClose);
+    response.on("close", onClose);
+    response.on("error", () => {}); // `close` follows
+    response.on("drain", () => session.drained());
     try {
       session.greet(principal, device);
       const { cursor } = await session.subscribe(fields);
       if (connection.ending !== undefined) throw connection.ending;
-      if (response.destroyed) return;
+      if (socket.destroyed || response.destroyed) return;
       this.#open.add(connection);
+      takeLastTurn(response.req);
+      socket.setTimeout(0); // whether it takes anything is the session's to judge
       connection.begin(cursor, headers);
     } catch (error) {
-      session.closed();
+      onClose();
       throw error;
     }
   }
@@ -106,6 +118,7 @@ class SseConnection implements Connection {
   readonly #response: ServerResponse;
   #hasBegun = false;
   #isEnded = false;
+  #overdue: NodeJS.Timeout | undefined;
   #ending: WhalesongError | undefined;
   /** The bytes after which there is nothing more to say. */
   #last: Buffer | undefined;
@@ -143,6 +156,10 @@ class SseConnection implements Connection {
     if (this.#last !== undefined && bytes.includes(this.#last)) this.#end();
   }
 
+  get isMidMessage(): boolean {
+    return false;
+  }
+
   /** Nothing is read from this client once its request is. */
   setReading(): void {}
 
@@ -164,9 +181,17 @@ class SseConnection implements Connection {
     this.#response.destroy();
   }
 
+  /** The connection, or its answer, has ended. */
+  ended(): void {
+    this.#isEnded = true;
+    clearTimeout(this.#overdue);
+  }
+
+  /** After what was written; who does not take that is cut off. */
   #end(): void {
     this.#isEnded = true;
     this.#response.end();
+    this.#overdue = setTimeout(() => this.#response.destroy(), lingerMs);
   }
 
   /** A goodbye, or the end of the one subscription there is. */

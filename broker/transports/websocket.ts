@@ -11,7 +11,7 @@ import { WebSocket, WebSocketServer } from "ws";
 
 import {
   type CodecName,
-  type WhalesongError,
+  WhalesongError,
   checkDevice,
   closeCodes,
   decode,
@@ -21,8 +21,10 @@ import {
 import type { Authenticator, Connection, Principal, Session, Sessions } from "../sessions/index.ts";
 import { type OnCompressed, acceptableOffer, deflatingEncoders, perMessageDeflate } from "./compression.ts";
 import { credentialsOf } from "./credentials.ts";
+import { refuseAndEnd } from "./farewell.ts";
 import { checkOpenModeOrigin } from "./origins.ts";
 import { type Query, parseQuery, valueOf } from "./query.ts";
+import { isAnswering } from "./turns.ts";
 import { type WebSocketEncoder, encoders, pingFrame } from "./websocket-frames.ts";
 
 const path = "/v1/ws";
@@ -32,6 +34,16 @@ const pingSliceMs = 5;
 const pingStride = 16;
 /** Times of pings are kept in units of so many ms: small numbers, which take no memory of their own. */
 const pingUnitMs = 100;
+/** How long after the broker's close frame a connection may stay, in ms. */
+const closingMs = 2_000;
+/** Reads of the network that one frame may be spread over: a small one costs as much memory as a large one. */
+const mostChunks = 256;
+/** Options of `ws`; its types do not know them all yet. */
+const messageBounds = {
+  maxFragments: limits.fragments,
+  maxBufferedChunks: mostChunks,
+  closeTimeout: closingMs,
+};
 
 export interface WebSocketParts {
   server: Server;
@@ -57,6 +69,16 @@ interface Asked {
 /** The socket that an upgrade handed over, with what reads from it. */
 type RawSocket = Socket & { client: ClientSocket };
 
+/** What `ws` keeps of a message that has not come whole. */
+interface Receiver {
+  /** Bytes of a frame, */
+  _bufferedBytes: number;
+  /** what is read next of it, 0 between frames, */
+  _state: number;
+  /** and the opcode of a message that has begun with a fragment, 0 between messages. */
+  _fragmented: number;
+}
+
 /** A client's socket: `ws` reads from it, its session writes through it. */
 class ClientSocket extends WebSocket implements Connection {
   raw!: Socket;
@@ -67,11 +89,14 @@ class ClientSocket extends WebSocket implements Connection {
   isAlive = true;
   /** When it was pinged last, or came. */
   pingedAt = 0;
+  /** Its close is on the way, and `ws` sees to it that it ends in time. */
+  #isClosing = false;
 
   /** Takes what `ws` has to tell there and then: nobody else listens. */
   override emit(event: string | symbol, ...told: unknown[]): boolean {
     switch (event) {
       case "message":
+        if (this.readyState !== WebSocket.OPEN) return true; // closed by us: only the peer's own close is waited for
         this.isAlive = true;
         receive(this, told[0] as Buffer, told[1] as boolean); // one Buffer, unless `ws` is asked for something else
         return true;
@@ -102,7 +127,17 @@ class ClientSocket extends WebSocket implements Connection {
     else this.pause();
   }
 
+  get isMidMessage(): boolean {
+    const { _receiver: receiver } = this as unknown as { _receiver: Receiver };
+    // While it is not read, its peer cannot go on.
+    if (this.isPaused) return false;
+    return receiver._bufferedBytes > 0 || receiver._state !== 0 || receiver._fragmented !== 0;
+  }
+
   override close(code?: number, reason?: string | Buffer): void {
+    // Its peer ended its side without a close frame: `ws` would wait until it takes what is left, which may be never.
+    if (this.readyState === WebSocket.CLOSING && !this.#isClosing) this.terminate();
+    this.#isClosing = true;
     super.close(code, typeof reason === "string" ? shortened(reason) : reason);
   }
 }
@@ -124,9 +159,13 @@ export class WebSocketTransport {
       WebSocket: ClientSocket,
       clientTracking: false,
       maxPayload: limits.frameBytes,
+      ...messageBounds,
       perMessageDeflate: compression !== undefined && perMessageDeflate,
       handleProtocols: firstServed,
     });
+    this.#acceptor.on("wsClientError", ({ message }, socket) =>
+      refuse(socket as Socket, 400, `upgrade: ${message}`, { "sec-websocket-version": "13" }),
+    );
     parts.server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
       socket.on("error", destroy);
       this.#upgrade(request, socket, head);
@@ -187,6 +226,10 @@ export class WebSocketTransport {
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    if (isAnswering(socket)) {
+      socket.destroy(); // the answer before would be written among frames
+      return;
+    }
     const url = URL.canParse(request.url ?? "", "http://broker")
       ? new URL(request.url ?? "", "http://broker")
       : undefined;
@@ -302,12 +345,17 @@ function firstServed(offered: Set<string>): string | false {
 
 const refusalCodes = { 400: "bad_request", 403: "forbidden", 404: "not_found" } as const;
 
-function refuse(socket: Socket, status: keyof typeof refusalCodes, message: string): void {
-  const body = JSON.stringify({
-    error: { code: refusalCodes[status], message, retryable: false },
-  });
-  socket.end(
-    `HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+function refuse(
+  socket: Socket,
+  status: keyof typeof refusalCodes,
+  message: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  refuseAndEnd(
+    socket,
+    `${status} Refused`,
+    new WhalesongError(refusalCodes[status], message).toBody(),
+    headers,
   );
 }
 

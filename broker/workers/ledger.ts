@@ -8,6 +8,7 @@ import { AggregatorRegistry, Gauge, type PrometheusContentType, Registry } from 
 
 import type { Core } from "../core.ts";
 import { type Figures, type Metrics, createMetrics } from "../metrics.ts";
+import type { Excess } from "../transports/admission.ts";
 import type { Seat } from "./seat.ts";
 
 /** How long a worker may take to tell, in ms; after it what it told before stands for it. */
@@ -49,6 +50,11 @@ export class Ledger {
   constructor(core: Core, seats: () => Seat[]) {
     this.#metrics = createMetrics(core);
     this.#seats = seats;
+  }
+
+  /** This process refused a connection. */
+  onConnectionRefused(excess: Excess): void {
+    this.#metrics.onConnectionRefused(excess);
   }
 
   async text(): Promise<string> {

@@ -54,12 +54,13 @@ export class Seat {
   #isBehind = false;
   #connections = 0;
   #unanswered = 0;
-  /** On their way; not taken by the pipe yet. */
+  /** On their way: each is an open file of this process until the worker has taken it. */
   readonly #leaving = new Set<Socket>();
   #failure: string | undefined;
   #ticket: Ticket = 0;
   readonly #ended: Promise<void>;
 
+  /** @throws when no process can be started: open files, or processes, have run out */
   constructor(options: SeatOptions) {
     this.#options = options;
     this.number = options.number;
@@ -67,7 +68,12 @@ export class Seat {
     const file = fileURLToPath(new URL(isSource ? "main.ts" : "main.js", import.meta.url));
     const stdio = ["ignore", "inherit", "inherit", "ipc", "pipe"] as const;
     this.#child = fork(file, [], { stdio: [...stdio], execArgv: execArgv() });
-    this.#channel = new Channel(this.#child.stdio[channelFd] as Duplex, {
+    // What goes wrong is told by an event, also when there is no process; a second one, that nobody hears, would end this one.
+    this.#child.on("error", () => {});
+    const pipe = (this.#child.stdio as ChildProcess["stdio"] | undefined)?.[channelFd];
+    if (pipe === undefined || pipe === null || this.#child.pid === undefined)
+      throw new Error("no process could be started: open files or processes have run out");
+    this.#channel = new Channel(pipe as Duplex, {
       onMessage: (message) => this.#receive(message),
       onClosed: () => {},
       onUnsendable: (message, error) => {
@@ -90,7 +96,10 @@ export class Seat {
         options.onEnd(this.#failure ?? reason);
       };
       this.#child.once("exit", (code, signal) => onEnd(signal ?? `exit code ${code}`));
-      this.#child.once("error", (error) => onEnd(error.message));
+      this.#child.on("error", (error) => {
+        this.#failure ??= error.message;
+        this.kill();
+      });
     });
     this.#channel.send(["start", this.number, options.core.options]);
   }
@@ -120,6 +129,11 @@ export class Seat {
   /** Connections handed to it that have not ended. */
   get connections(): number {
     return this.#connections;
+  }
+
+  /** Connections on their way to it. */
+  get leaving(): number {
+    return this.#leaving.size;
   }
 
   /** Settles when the process has ended. */

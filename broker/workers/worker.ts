@@ -65,6 +65,7 @@ export class Worker {
       cursors: link,
       authenticator,
       metrics,
+      connections: { most: Infinity, excess: "open_files" }, // the first process hands over no more than fit
       readiness: async () => (await link.ask("readiness", null)) ?? undefined,
       metricsText: () => link.ask("metrics", null),
     });

@@ -3,7 +3,8 @@
  *   port ──connection──> the worker with the fewest ──commands──> log ──durable──> all workers
  *
  * This process listens and hands each connection over, so that long-lived ones spread evenly and a worker that was replaced
- * soon has its share. A worker that dies is replaced, at once the first time and later each time when it goes on
+ * soon has its share. No worker is handed more than it can hold open, and no more are on their way than this process can hold:
+ * a socket that finds no room in a worker's open files is lost, and Node.js ends this process over it. The rest is refused. A worker that dies is replaced, at once the first time and later each time when it goes on
  * dying. Connections that come while none serves wait here. */
 
 import { lookup } from "node:dns/promises";
@@ -11,8 +12,10 @@ import { type AddressInfo, type Server, type Socket, createServer } from "node:n
 
 import type { Service } from "../service.ts";
 import type { Core } from "../core.ts";
+import { connectionsThatFit, openFileLimit } from "../open-files.ts";
 import { Periodic } from "../periodic.ts";
 import type { Offset } from "../state/index.ts";
+import { Refusals } from "../transports/admission.ts";
 import { Ledger } from "./ledger.ts";
 import { Seat } from "./seat.ts";
 
@@ -22,8 +25,8 @@ const checkMs = 1_000;
 const youngMs = 10_000;
 const leastWaitMs = 100;
 const mostWaitMs = 10_000;
-/** Connections that wait for a worker. */
-const maxWaiting = 10_000;
+/** Connections that wait for a worker, or are on their way to one. */
+const maxInHand = 10_000;
 /** How long after its drain a worker may take to end, in ms. */
 const endGraceMs = 5_000;
 
@@ -43,6 +46,10 @@ export class Workers implements Service {
   readonly #waiting: Socket[] = [];
   readonly #periodic: Periodic;
   readonly #ledger: Ledger;
+  readonly #refusals: Refusals;
+  /** Connections that one worker can hold open, and that this process can until they are handed over. */
+  readonly #fitting: number;
+  readonly #inHandFitting: number;
   #isStopping = false;
   #onFirst: { serving: () => void; failed: (error: Error) => void } | undefined;
 
@@ -50,6 +57,13 @@ export class Workers implements Service {
     this.#core = core;
     this.#periodic = new Periodic(core.logger);
     this.#ledger = new Ledger(core, () => this.#posts.map(({ seat }) => seat));
+    this.#refusals = new Refusals({
+      logger: core.logger,
+      onRefused: (excess) => this.#ledger.onConnectionRefused(excess),
+    });
+    const limit = openFileLimit(); // workers inherit it
+    this.#fitting = connectionsThatFit(limit);
+    this.#inHandFitting = Math.min(connectionsThatFit(limit, core.options.workers), maxInHand);
   }
 
   /** Starts them, and then listens. @throws the error of a port that cannot be listened on, or of a worker that cannot begin */
@@ -65,8 +79,8 @@ export class Workers implements Service {
       };
       for (let number = 1; number <= workers; number++) {
         const post = { number, startedAt: 0, young: 0 } as Post;
+        this.#fill(post); // throws, and so rejects, when there is none to be had
         this.#posts.push(post);
-        this.#fill(post);
       }
     });
     this.#onFirst = undefined;
@@ -141,6 +155,7 @@ export class Workers implements Service {
         if (this.#servers.length > 0) continue;
         throw error;
       }
+      server.on("error", (error) => this.#refusals.failed(error));
       this.#servers.push(server);
       chosen = (server.address() as AddressInfo).port;
     }
@@ -166,6 +181,11 @@ export class Workers implements Service {
     this.#onFirst?.failed(new Error(`worker ${post.number} could not begin: ${reason}`));
     if (this.#onFirst !== undefined) return;
     this.#ledger.retire(post.seat);
+    this.#fillAgain(post, reason);
+  }
+
+  /** At once, or after a wait when it does not live long. */
+  #fillAgain(post: Post, reason: string): void {
     post.young = performance.now() - post.startedAt < youngMs ? post.young + 1 : 0;
     const waitMs = post.young < 2 ? 0 : Math.min(leastWaitMs * 2 ** (post.young - 2), mostWaitMs);
     this.#core.logger.error(
@@ -173,17 +193,35 @@ export class Workers implements Service {
       "worker died; its sessions resume elsewhere, another takes its place",
     );
     setTimeout(() => {
-      if (!this.#isStopping) this.#fill(post);
+      if (this.#isStopping) return;
+      try {
+        this.#fill(post);
+      } catch (error) {
+        this.#fillAgain(post, (error as Error).message);
+      }
     }, waitMs).unref();
   }
 
-  /** To the worker with the fewest connections. */
+  /** To the worker with the fewest connections, if there is room. */
   #hand(socket: Socket): void {
+    const { maxConnections = Infinity } = this.#core.options;
     let best: Seat | undefined;
-    for (const { seat } of this.#posts)
-      if (seat.isServing && (best === undefined || seat.connections < best.connections)) best = seat;
-    if (best !== undefined) best.accept(socket);
-    else if (this.#waiting.length < maxWaiting) this.#waiting.push(socket);
-    else socket.destroy();
+    let held = 0;
+    let inHand = this.#waiting.length;
+    let serving = 0;
+    for (const { seat } of this.#posts) {
+      held += seat.connections;
+      inHand += seat.leaving;
+      if (!seat.isServing) continue;
+      serving++;
+      if (best === undefined || seat.connections < best.connections) best = seat;
+    }
+    if (held + this.#waiting.length >= maxConnections)
+      this.#refusals.refuse(socket, "max_connections", maxConnections);
+    else if (inHand >= this.#inHandFitting) this.#refusals.refuse(socket, "open_files", this.#inHandFitting);
+    else if (best === undefined) this.#waiting.push(socket);
+    else if (best.connections >= this.#fitting)
+      this.#refusals.refuse(socket, "open_files", this.#fitting * serving);
+    else best.accept(socket);
   }
 }

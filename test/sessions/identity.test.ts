@@ -5,6 +5,7 @@ import tap from "tap";
 import { WhalesongError, checkHandle } from "../../protocol/index.ts";
 import { Identity } from "../../broker/sessions/identity.ts";
 import { type Authenticator, type Principal, scopes } from "../../broker/sessions/index.ts";
+import { UserConnections } from "../../broker/sessions/user-connections.ts";
 
 /** Tokens are `USER` or `USER@EXPIRES`; each is decided when the test says so. */
 class SlowAuthenticator implements Authenticator {
@@ -35,7 +36,8 @@ function start(now = Date.now): {
   const authenticator = new SlowAuthenticator();
   let identity: Identity | undefined;
   const expired = new Promise<void>((resolve) => {
-    identity = new Identity({ authenticator, now }, { expired: resolve });
+    const userConnections = new UserConnections(Infinity);
+    identity = new Identity({ authenticator, now, userConnections }, { expired: resolve });
   });
   return { identity: identity!, authenticator, expired };
 }

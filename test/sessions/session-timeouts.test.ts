@@ -20,6 +20,7 @@ const unheard: Connection = {
   bufferedBytes: 0,
   write: () => {},
   setReading: () => {},
+  isMidMessage: false,
   close: () => {},
 };
 
