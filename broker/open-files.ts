@@ -33,7 +33,10 @@ export function connectionsThatFit(limit: number, workers = 0): number {
 }
 
 /** How many connections are taken, of those chosen and those that fit, and what a further one is refused for. */
-export function mostConnections(chosen: number | undefined, fitting: number): { most: number; excess: Excess } {
+export function mostConnections(
+  chosen: number | undefined,
+  fitting: number,
+): { most: number; excess: Excess } {
   return chosen === undefined || fitting < chosen
     ? { most: fitting, excess: "open_files" }
     : { most: chosen, excess: "max_connections" };

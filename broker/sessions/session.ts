@@ -254,7 +254,10 @@ export class Session implements Sink {
     }
     this.#unfinished = this.#connection.isMidMessage ? this.#unfinished + 1 : 0;
     if (this.#unfinished > mostUnfinished)
-      this.close("message_timeout", `a message that was begun did not come whole within ${limits.messageMs} ms`);
+      this.close(
+        "message_timeout",
+        `a message that was begun did not come whole within ${limits.messageMs} ms`,
+      );
   }
 
   /** Its time to make progress begins anew. */

@@ -10,7 +10,7 @@
  *
  * A reader cannot acknowledge on this way: it resumes by Last-Event-ID, or moves its device's cursor by PUT. */
 
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 
 import {
   type EndEvent,
@@ -67,7 +67,7 @@ export class EventStreams {
 
   /** Begins to answer with a stream, which ends with its connection; that may have ended already. @throws WhalesongError while nothing has been written */
   async start(
-    response: ServerResponse<IncomingMessage>,
+    response: ServerResponse,
     { principal, fields, device, headers }: StreamRequest,
   ): Promise<void> {
     const { socket } = response.req;

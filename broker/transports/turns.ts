@@ -55,7 +55,8 @@ class Line {
       this.#begin({ response, begin });
       return;
     }
-    if (this.#behindLast !== undefined) this.#behindLast++; // read, so that the connection's end is seen, and dropped
+    if (this.#behindLast !== undefined)
+      this.#behindLast++; // read, so that the connection's end is seen, and dropped
     else {
       this.#waiting.push({ response, begin });
       this.#socket.pause();

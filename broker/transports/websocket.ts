@@ -69,15 +69,9 @@ interface Asked {
 /** The socket that an upgrade handed over, with what reads from it. */
 type RawSocket = Socket & { client: ClientSocket };
 
-/** What `ws` keeps of a message that has not come whole. */
-interface Receiver {
-  /** Bytes of a frame, */
-  _bufferedBytes: number;
-  /** what is read next of it, 0 between frames, */
-  _state: number;
-  /** and the opcode of a message that has begun with a fragment, 0 between messages. */
-  _fragmented: number;
-}
+/** What `ws` keeps of a message that has not come whole: bytes of a frame, what is read next of it (0 between frames), and the
+ * opcode of a message that has begun with a fragment (0 between messages). */
+type Receiver = Record<"_bufferedBytes" | "_state" | "_fragmented", number>;
 
 /** A client's socket: `ws` reads from it, its session writes through it. */
 class ClientSocket extends WebSocket implements Connection {
@@ -128,10 +122,10 @@ class ClientSocket extends WebSocket implements Connection {
   }
 
   get isMidMessage(): boolean {
+    if (this.isPaused) return false; // while it is not read, its peer cannot go on
     const { _receiver: receiver } = this as unknown as { _receiver: Receiver };
-    // While it is not read, its peer cannot go on.
-    if (this.isPaused) return false;
-    return receiver._bufferedBytes > 0 || receiver._state !== 0 || receiver._fragmented !== 0;
+    const { _bufferedBytes: buffered, _state: state, _fragmented: fragmented } = receiver;
+    return buffered > 0 || state !== 0 || fragmented !== 0;
   }
 
   override close(code?: number, reason?: string | Buffer): void {
