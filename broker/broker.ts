@@ -11,6 +11,7 @@ import { createAuthenticator } from "./front.ts";
 import { type Logger, createLogger } from "./logger.ts";
 import { type BrokerOptions, checkOptions, isOpenMode } from "./options.ts";
 import { Life } from "./life.ts";
+import { readSecret, warningsOf } from "./secrets.ts";
 import type { Authenticator } from "./sessions/index.ts";
 
 /** What a broker keeps from one life to the next. */
@@ -40,7 +41,10 @@ export class Broker {
    *  @throws OptionsError, FolderError, or the error of a port that cannot be listened on */
   static async start(given: Partial<BrokerOptions> = {}): Promise<Broker> {
     const options = checkOptions(given);
+    // Read once, here: workers that read it themselves could come to hold two secrets while it is changed.
+    if (options.authSecretFile !== undefined) options.authSecret = readSecret(options.authSecretFile);
     const logger = createLogger(options.logLevel);
+    for (const warning of warningsOf(options)) logger.warn(warning);
     const authenticator = await createAuthenticator(options, logger);
     const broker = new Broker({ options, logger, authenticator });
     await broker.#begin();

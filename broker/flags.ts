@@ -8,6 +8,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { availableParallelism } from "node:os";
 
 import { type BrokerOptions, OptionsError, checkOptions, defaults, logLevels } from "./options.ts";
+import { fileWarnings, holdsPassword, secretOptions } from "./secrets.ts";
 import { readTextSync } from "./text-file.ts";
 
 const durations: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -93,9 +94,26 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
     parseYesNo,
   ],
   ["authSecret", "--auth-secret <secret>", "secret of HS256 tokens, 32 bytes at least"],
+  ["authSecretFile", "--auth-secret-file <file>", "a file with it, which others on the machine do not see"],
   ["jwks", "--jwks <url or file>", "public keys of RS256, ES256 or EdDSA tokens"],
   ["issuer", "--issuer <iss>", "the iss that tokens must have"],
   ["audience", "--audience <aud>", "the aud that tokens must have"],
+  [
+    "userClaim",
+    "--user-claim <name>",
+    "claim of the handle, like nickname or https://example.com/handle (default: sub)",
+  ],
+  [
+    "scopeClaim",
+    "--scope-claim <name>",
+    "claim of the scopes, like realm_access.roles (default: scope, else scp)",
+  ],
+  [
+    "maxTokenAgeMs",
+    "--max-token-age <duration>",
+    "tokens need an iat, and end so long after it",
+    parseDuration,
+  ],
   ["logLevel", "--log-level <level>", logLevels.join(", ")],
   ["sync", "--sync <mode>", "answer when on disk (always), or when committed (periodic)"],
   [
@@ -239,6 +257,28 @@ export function readServeOptions(command: Command): BrokerOptions {
 /** The options of a parsed command that has some of them; the others are as by default. @throws OptionsError */
 export function readOptions(command: Command): BrokerOptions {
   return checkOptions(chosen(command));
+}
+
+/** Secrets that stand where others on the machine can read them, each with the mend: on the command line, or in a config file. */
+export function exposedSecrets(command: Command): string[] {
+  const warnings: string[] = [];
+  for (const [name, flag] of flags) {
+    if (command.getOptionValueSource(name) !== "cli" || !holdsSecret(name, command.getOptionValue(name)))
+      continue;
+    const mend = secretOptions[name] ?? `--nats-creds, or the variable ${variableOf(flag)}`;
+    warnings.push(
+      `--${longName(flag)}: everybody on this machine sees a command line, and the secret in it: use ${mend}`,
+    );
+  }
+  const config = command.getOptionValue("config") as string | undefined;
+  if (config === undefined) return warnings;
+  const values = Object.entries(readConfig(config)) as [keyof BrokerOptions, unknown][];
+  const isSecret = values.some(([name, value]) => holdsSecret(name, value));
+  return isSecret ? [...warnings, ...fileWarnings("--config", config)] : warnings;
+}
+
+function holdsSecret(name: keyof BrokerOptions, value: unknown): boolean {
+  return name === "nats" ? String(value).split(",").some(holdsPassword) : name in secretOptions;
 }
 
 /** What was said by flags and variables. */

@@ -182,11 +182,23 @@ function admitBy(admission: Admission, server: Server): void {
 
 /** @throws OptionsError when the keys that tokens are checked with cannot be used */
 export async function createAuthenticator(options: BrokerOptions, logger: Logger): Promise<Authenticator> {
-  const { authSecret, jwks, issuer, audience } = options;
+  const { authSecret, jwks, issuer, audience, userClaim, scopeClaim, maxTokenAgeMs } = options;
   if (isOpenMode(options)) return new OpenAuthenticator();
-  const onFailure = (error: unknown): void => logger.warn({ err: error }, "keys could not be read");
   try {
-    return await TokenAuthenticator.create({ secret: authSecret, jwks, issuer, audience, onFailure });
+    return await TokenAuthenticator.create({
+      secret: authSecret,
+      jwks,
+      issuer,
+      audience,
+      claims: { user: userClaim, scope: scopeClaim },
+      maxAgeMs: maxTokenAgeMs,
+      onFailure: (error) =>
+        logger.warn(
+          { reason: (error as Error).message },
+          "keys cannot be read; those known before stay in force",
+        ),
+      onRecovery: () => logger.info("keys can be read again"),
+    });
   } catch (cause) {
     throw new OptionsError((cause as Error).message, { cause });
   }

@@ -13,7 +13,8 @@ import type { Broker } from "./broker.ts";
 import { registerCluster } from "./cluster/commands.ts";
 import { ClusterError } from "./cluster/error.ts";
 import { registerDoctor } from "./doctor.ts";
-import { addServeOptions, readServeOptions } from "./flags.ts";
+import { addServeOptions, exposedSecrets, readServeOptions } from "./flags.ts";
+import { createLogger } from "./logger.ts";
 import { OptionsError } from "./options.ts";
 import { FolderError } from "./state/folder.ts";
 import { packageVersion } from "./version.ts";
@@ -39,7 +40,10 @@ addServeOptions(exitTwoOnUsage(program.command("serve")).description("run a brok
   )
   .action(async (_options, command: Command) => {
     const { Broker } = await import("./broker.ts");
-    const broker = await Broker.start(readServeOptions(command));
+    const options = readServeOptions(command);
+    const logger = createLogger(options.logLevel);
+    for (const warning of exposedSecrets(command)) logger.warn(warning);
+    const broker = await Broker.start(options);
     console.log(greeting(broker));
     broker.ended.catch((error: unknown) => fail(isExplained(error) ? error.message : String(error)));
     stopOnSignal(broker);

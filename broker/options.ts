@@ -36,6 +36,14 @@ export interface BrokerOptions {
   issuer: string | undefined;
   /** The `aud` that tokens must have. */
   audience: string | undefined;
+  /** A file with the secret, instead of `authSecret`: others see a command line, and variables are passed on. */
+  authSecretFile: string | undefined;
+  /** The claim that holds the handle; a dot leads into a map where no claim has the whole name. By default `sub`. */
+  userClaim: string | undefined;
+  /** The claim that holds the scopes, as a text with spaces or a list. By default `scope`, or where there is none `scp`. */
+  scopeClaim: string | undefined;
+  /** How long after its `iat`, which it then needs, a token ends at the latest, in ms. */
+  maxTokenAgeMs: number | undefined;
   logLevel: LogLevel;
   /**
    * `always`: commands are answered and delivered once they are on disk. `periodic`: once they are committed; a power cut
@@ -119,6 +127,10 @@ export const defaults: BrokerOptions = {
   jwks: undefined,
   issuer: undefined,
   audience: undefined,
+  authSecretFile: undefined,
+  userClaim: undefined,
+  scopeClaim: undefined,
+  maxTokenAgeMs: undefined,
   logLevel: "info",
   sync: "always",
   workers: 0,
@@ -169,6 +181,7 @@ const ranges: Partial<Record<keyof BrokerOptions, [least: number, most: number]>
   backlog: [1, 65_535],
   operatorPort: [0, 65_535],
   workers: [0, 64],
+  maxTokenAgeMs: [1_000, 3_650 * day],
   retainAgeMs: [1, Number.MAX_SAFE_INTEGER],
   retainCount: [1, Number.MAX_SAFE_INTEGER],
   userRate: [0.001, 1e9],
@@ -207,9 +220,13 @@ export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
   if (!Number.isInteger(options.workers))
     throw new OptionsError(`workers: a whole number; got ${options.workers}`);
   for (const origin of options.corsOrigins) checkOrigin(origin);
-  if (options.authSecret !== undefined && options.jwks !== undefined) {
-    throw new OptionsError("authSecret, jwks: tokens are checked by one or the other, not both");
+  const ways = [options.authSecret, options.authSecretFile, options.jwks];
+  if (ways.filter((way) => way !== undefined).length > 1) {
+    throw new OptionsError(
+      "authSecret, authSecretFile, jwks: tokens are checked by one or the other, not by several",
+    );
   }
+  if (options.jwks !== undefined) checkKeySource(options.jwks);
   if (!/^[a-z][a-z0-9_-]{0,31}$/.test(options.cluster)) {
     throw new OptionsError(
       `cluster: up to 32 of a-z, 0-9, _ and -, the first a letter; got ${JSON.stringify(options.cluster)}`,
@@ -258,9 +275,20 @@ function originOf(address: string): string | undefined {
     : undefined;
 }
 
+/** Whoever can change the keys on their way can make tokens. @throws OptionsError */
+function checkKeySource(source: string): void {
+  if (!/^http:/i.test(source) || !URL.canParse(source)) return;
+  const host = new URL(source).hostname.replace(/^\[|\]$/g, "");
+  if (isLoopback(host)) return;
+  throw new OptionsError(
+    `jwks: ${source}: over http: whoever is on the way can put keys of their own there; use https:, a file, or a server on 127.0.0.1`,
+  );
+}
+
 /** Without a way to check tokens whoever connects says who they are. */
-export function isOpenMode(options: Pick<BrokerOptions, "authSecret" | "jwks">): boolean {
-  return options.authSecret === undefined && options.jwks === undefined;
+export function isOpenMode(options: Pick<BrokerOptions, "authSecret" | "authSecretFile" | "jwks">): boolean {
+  const { authSecret, authSecretFile, jwks } = options;
+  return authSecret === undefined && authSecretFile === undefined && jwks === undefined;
 }
 
 const loopback = new BlockList();

@@ -2,69 +2,41 @@
  *
  * Keys are rotated by publishing the new one beside the old one before it is used. A token whose key is not known makes
  * the set be read again: a file at once, a URL at most every half minute, so that made-up tokens cannot flood its server.
- * A set that cannot be read leaves the keys known before in force. */
+ * Known keys stay in force however long they cannot be read; remote-keys.ts says how those at a URL are fetched.
+ * Each worker process has a set of its own. */
 
 import { fileURLToPath } from "node:url";
 
-import {
-  type JSONWebKeySet,
-  type JWTVerifyGetKey,
-  createLocalJWKSet,
-  createRemoteJWKSet,
-  errors,
-} from "jose";
+import { type JSONWebKeySet, type JWTVerifyGetKey, createLocalJWKSet, errors } from "jose";
 
-import { WhalesongError } from "../../protocol/index.ts";
 import { readText } from "../text-file.ts";
+import { RemoteKeys } from "./remote-keys.ts";
+
+export interface KeySetEvents {
+  /** Keys could not be read, for the first time since they last could. */
+  onFailure: (error: unknown) => void;
+  /** They can be read again. */
+  onRecovery: () => void;
+}
 
 /** Opens the keys at `source`: an http(s) URL or a path. A file is read now. @throws Error when it cannot be used. */
-export async function openKeySet(
-  source: string,
-  onFailure: (error: unknown) => void,
-): Promise<JWTVerifyGetKey> {
-  if (/^https?:/i.test(source)) return remoteKeySet(source, onFailure);
-  const keys = new KeyFile(/^file:/i.test(source) ? fileURLToPath(source) : source, onFailure);
+export async function openKeySet(source: string, events: KeySetEvents): Promise<JWTVerifyGetKey> {
+  if (/^https?:/i.test(source)) return new RemoteKeys(source, events).find;
+  const keys = new KeyFile(/^file:/i.test(source) ? fileURLToPath(source) : source, events);
   await keys.load();
   return keys.find;
 }
 
-function remoteKeySet(source: string, onFailure: (error: unknown) => void): JWTVerifyGetKey {
-  if (!URL.canParse(source)) throw new Error(`JWKS ${source}: this is not a URL`);
-  const find = createRemoteJWKSet(new URL(source));
-  return async (header, token) => {
-    try {
-      return await find(header, token);
-    } catch (error) {
-      if (isAboutToken(error)) throw error;
-      onFailure(error);
-      throw new WhalesongError(
-        "unavailable",
-        "the keys that tokens are checked with cannot be fetched at present; try again",
-        {},
-        { cause: error },
-      );
-    }
-  };
-}
-
-/** Whether it is the token that asks for a key that is none of the set's, and not the set that is at fault. */
-function isAboutToken(error: unknown): boolean {
-  return (
-    error instanceof errors.JWKSNoMatchingKey ||
-    error instanceof errors.JWKSMultipleMatchingKeys ||
-    error instanceof errors.JOSENotSupported
-  );
-}
-
 class KeyFile {
   readonly #path: string;
-  readonly #onFailure: (error: unknown) => void;
+  readonly #events: KeySetEvents;
   #find: JWTVerifyGetKey | undefined;
   #reloading: Promise<void> | undefined;
+  #hasFailed = false;
 
-  constructor(path: string, onFailure: (error: unknown) => void) {
+  constructor(path: string, events: KeySetEvents) {
     this.#path = path;
-    this.#onFailure = onFailure;
+    this.#events = events;
   }
 
   async load(): Promise<void> {
@@ -88,7 +60,16 @@ class KeyFile {
   /** Reads the file again: once for all who ask while it is read. */
   #reload(): Promise<void> {
     this.#reloading ??= this.load()
-      .catch(this.#onFailure)
+      .then(
+        () => {
+          if (this.#hasFailed) this.#events.onRecovery();
+          this.#hasFailed = false;
+        },
+        (error: unknown) => {
+          if (!this.#hasFailed) this.#events.onFailure(error);
+          this.#hasFailed = true;
+        },
+      )
       .finally(() => (this.#reloading = undefined));
     return this.#reloading;
   }

@@ -1,25 +1,21 @@
 /* TokenAuthenticator: JSON Web Tokens (RFC 7519), signed with a shared secret or with a private key whose public half is
  * in a JWKS.
  *
- *   sub    the handle
- *   scope  space-separated words of principal.ts; others are ignored; `read write` when there is none
- *   exp    when the token ends; without it never
- *
- * Which algorithms are taken follows from the kind of key and never from the token: a public key cannot be passed off as a
+ * What a token says is read by claims.ts. Which algorithms are taken follows from the kind of key and never from the token: a public key cannot be passed off as a
  * secret, and an unsigned token is none. What a refusal says is about the token, never about the keys. */
 
 import { type KeyObject, createSecretKey } from "node:crypto";
 
 import { type JWTPayload, type JWTVerifyGetKey, type JWTVerifyOptions, errors, jwtVerify } from "jose";
 
-import { WhalesongError, checkHandle, fold } from "../../protocol/index.ts";
+import { WhalesongError, fold } from "../../protocol/index.ts";
 import type { Authenticator, Credentials } from "./authenticator.ts";
+import { type ClaimNames, type ClaimRules, principalOf, refusal } from "./claims.ts";
 import { openKeySet } from "./key-set.ts";
-import { type Principal, type Scope, clockToleranceMs, scopes } from "./principal.ts";
+import { type Principal, clockToleranceMs } from "./principal.ts";
 
 /** A shorter secret than HMAC-SHA-256's output can be found by trying (RFC 7518, section 3.2). */
 const minSecretBytes = 32;
-const defaultScope = "read write";
 
 export interface TokenOptions {
   /** The secret of HS256 tokens, 32 bytes of UTF-8 at least. Either this or `jwks`. */
@@ -30,36 +26,45 @@ export interface TokenOptions {
   issuer?: string | undefined;
   /** The `aud` that tokens must have. @default any */
   audience?: string | undefined;
+  /** Where the handle and the scopes are. */
+  claims?: ClaimNames;
+  /** How old tokens may grow, counted from their `iat`, which they then need; in ms. @default as old as they say */
+  maxAgeMs?: number | undefined;
   /** ms since the Unix epoch. @default Date.now */
   now?: () => number;
-  /** Hears why keys could not be read; tokens are then checked with those known before. */
+  /** Hears why keys could not be read, once until they can be again; tokens are then checked with those known before. */
   onFailure?: (error: unknown) => void;
+  onRecovery?: () => void;
 }
 
 export class TokenAuthenticator implements Authenticator {
   readonly isOpen = false;
   readonly #key: JWTVerifyGetKey | KeyObject;
   readonly #rules: JWTVerifyOptions;
+  readonly #claims: ClaimRules;
   readonly #now: () => number;
 
   /** @throws Error when the secret is too short, or the file of keys cannot be used */
   static async create(options: TokenOptions): Promise<TokenAuthenticator> {
-    const { secret, jwks, onFailure = () => {} } = options;
+    const { secret, jwks, onFailure = () => {}, onRecovery = () => {} } = options;
     if ((secret === undefined) === (jwks === undefined)) {
       throw new Error("tokens are checked with a secret or with a JWKS: give one of them");
     }
-    const key = secret === undefined ? await openKeySet(jwks!, onFailure) : secretKey(secret);
+    const key = secret === undefined ? await openKeySet(jwks!, { onFailure, onRecovery }) : secretKey(secret);
     return new TokenAuthenticator(key, options);
   }
 
-  private constructor(key: JWTVerifyGetKey | KeyObject, { secret, issuer, audience, now }: TokenOptions) {
+  private constructor(key: JWTVerifyGetKey | KeyObject, options: TokenOptions) {
+    const { secret, issuer, audience, claims = {}, maxAgeMs, now } = options;
     this.#key = key;
+    this.#claims = { names: claims, maxAgeMs };
     this.#now = now ?? Date.now;
     this.#rules = {
       algorithms: secret === undefined ? ["RS256", "ES256", "EdDSA"] : ["HS256"],
       clockTolerance: clockToleranceMs / 1000,
       ...(issuer === undefined ? {} : { issuer }),
       ...(audience === undefined ? {} : { audience }),
+      ...(maxAgeMs === undefined ? {} : { maxTokenAge: maxAgeMs / 1_000 }),
     };
   }
 
@@ -67,7 +72,7 @@ export class TokenAuthenticator implements Authenticator {
     if (token === undefined || token === "") {
       throw refusal("this broker checks who you are: send a token");
     }
-    const principal = principalOf(await this.#verify(token));
+    const principal = principalOf(await this.#verify(token), this.#claims);
     if (user !== undefined && fold(user) !== fold(principal.user)) {
       throw new WhalesongError(
         "unauthenticated",
@@ -102,30 +107,11 @@ function secretKey(secret: string): KeyObject {
   return createSecretKey(bytes);
 }
 
-function principalOf(payload: JWTPayload): Principal {
-  const { sub, exp, scope = defaultScope } = payload;
-  if (typeof sub !== "string" || sub === "")
-    throw refusal("the token has no `sub` that says whose it is; put a handle there");
-  if (typeof scope !== "string")
-    throw refusal("the token's `scope` is no string; put space-separated words there");
-  const words = new Set(scope.split(" "));
-  return {
-    user: handleOf(sub),
-    scopes: new Set(scopes.filter((known: Scope) => words.has(known))),
-    expiresAt: exp === undefined ? undefined : Math.min(Math.floor(exp * 1_000), Number.MAX_SAFE_INTEGER),
-  };
-}
-
-function handleOf(sub: string): string {
-  try {
-    return checkHandle(sub, "sub");
-  } catch (error) {
-    throw refusal(`the token's \`sub\` is no handle: ${(error as Error).message}`, error);
-  }
-}
-
 /** What is wrong with a token, in words for whoever sent it. */
 function faultOf(error: unknown): string {
+  if (error instanceof errors.JWTExpired && error.claim === "iat") {
+    return "the token is older than tokens may be here (--max-token-age); get a new one";
+  }
   if (error instanceof errors.JWTExpired) {
     return `the token expired${timeOf(error.payload.exp)}; get a new one`;
   }
@@ -148,6 +134,7 @@ function faultOf(error: unknown): string {
 function claimFault({ claim, reason, payload }: errors.JWTClaimValidationFailed): string {
   if (reason === "missing") return `the token has no \`${claim}\`, which is needed here`;
   if (reason === "invalid") return `the token's \`${claim}\` is of a wrong type`;
+  if (claim === "iat") return `the token's \`iat\` is in the future${timeOf(payload.iat, ":")}`;
   if (claim === "nbf") return `the token is not valid yet${timeOf(payload.nbf, ", but from")}`;
   return `the token's \`${claim}\` is not the one that is needed here`;
 }
@@ -155,8 +142,4 @@ function claimFault({ claim, reason, payload }: errors.JWTClaimValidationFailed)
 function timeOf(seconds: number | undefined, word = " at"): string {
   const date = new Date((seconds ?? Number.NaN) * 1_000);
   return Number.isNaN(date.getTime()) ? "" : `${word} ${date.toISOString()}`;
-}
-
-function refusal(message: string, cause?: unknown): WhalesongError {
-  return new WhalesongError("unauthenticated", `token: ${message}`, { field: "token" }, { cause });
 }

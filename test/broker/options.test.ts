@@ -119,6 +119,25 @@ await tap.test("values that cannot be meant are refused, naming the range or the
   t.throws(() => checkOptions({ prot: 1 } as object), { message: /^prot: / });
 });
 
+await tap.test("keys come over https, from a file, or from this machine", async (t) => {
+  for (const jwks of [
+    "https://a.example/keys",
+    "keys.json",
+    "file:///keys.json",
+    "http://127.0.0.1:1/",
+    "http://[::1]/k",
+    "HTTP://localhost/k",
+  ])
+    t.equal(checkOptions({ jwks }).jwks, jwks);
+  for (const jwks of [
+    "http://a.example/keys",
+    "HTTP://10.0.0.1/keys",
+    "http://localhost.a.example/k",
+    "http://127.0.0.1@a.example/",
+  ])
+    t.throws(() => checkOptions({ jwks }), { name: "OptionsError", message: /^jwks: .*https:/ }, jwks);
+});
+
 await tap.test("an origin is any scheme, host and port that browsers and apps send, or null", async (t) => {
   for (const origin of [
     "null",

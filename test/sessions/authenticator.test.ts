@@ -137,7 +137,18 @@ await tap.test("a token of a shared secret", async (suite) => {
     ["one without sub", await signed({ exp: claims.exp }), /no `sub`/],
     ["one whose sub is a number", await signed({ sub: 7 }), /no `sub`/],
     ["one whose sub is no handle", await signed({ sub: "a b" }), /`sub` is no handle: sub: handle "a b"/],
-    ["one whose scope is a list", await signed({ sub: "alice", scope: ["read"] }), /`scope` is no string/],
+    [
+      "one whose scope is a map",
+      await signed({ sub: "alice", scope: { read: true } }),
+      /`scope` is no string/,
+    ],
+    ["one whose scope is null", await signed({ sub: "alice", scope: null }), /`scope` is no string/],
+    [
+      "one whose scope is a list of other things",
+      await signed({ sub: "alice", scope: ["read", 1] }),
+      /`scope` is no/,
+    ],
+    ["one whose scp is a number", await signed({ sub: "alice", scp: 7 }), /`scp` is no string/],
     ["one whose exp is a text", await signed({ sub: "alice", exp: "soon" }), /`exp` is of a wrong type/],
     [
       "one that is not valid yet",

@@ -23,9 +23,16 @@ import { workers } from "../workers/count.ts";
 
 export const secret = "a secret of more than 32 bytes, for tests alone";
 
-/** A token of `secret`; `expires` as seconds since the Unix epoch. */
-export function tokenFor(sub: string, { scope = "read write", expires = 4e9 } = {}): Promise<string> {
-  return new SignJWT({ scope })
+/** A token of `secret`; `expires` as seconds since the Unix epoch, as `iat` is. */
+export function tokenFor(
+  sub: string,
+  {
+    scope = "read write",
+    expires = 4e9,
+    iat,
+  }: { scope?: string; expires?: number; iat?: number | undefined } = {},
+): Promise<string> {
+  return new SignJWT(iat === undefined ? { scope } : { scope, iat })
     .setProtectedHeader({ alg: "HS256" })
     .setSubject(sub)
     .setExpirationTime(expires)
