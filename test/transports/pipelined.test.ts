@@ -32,7 +32,6 @@ const streamRequest = "GET /v1/stream?stream=home&user=alice HTTP/1.1\r\nHost: 1
 await tap.test("one stream a connection, and nothing stays of the others", async (t) => {
   const { url, sessions, faults } = await startServer(t);
   const kinds = { Session, Subscription, ServerResponse, IncomingMessage };
-  const alive = (kind: new (...of: never[]) => object): number => v8.queryObjects(kind, { format: "count" });
   const before = new Map(Object.values(kinds).map((kind) => [kind, alive(kind)] as const)); // prototypes of classes made of these
   for (let round = 0; round < 3; round++) {
     const peer = open(t, url);
@@ -155,6 +154,11 @@ await tap.test("a stream that is hung up before its credentials are checked has 
     t.pass(end);
   }
 });
+
+/** How many are alive after a full garbage collection. */
+function alive(kind: new (...of: never[]) => object): number {
+  return v8.queryObjects(kind, { format: "count" });
+}
 
 interface Peer {
   readonly socket: Socket;
