@@ -14,7 +14,14 @@ import type { BrokerOptions } from "./options.ts";
 import { Periodic } from "./periodic.ts";
 import { Readiness, appendReason, cursorReason } from "./readiness.ts";
 import { type Service, urlOf } from "./service.ts";
-import { CursorKeeper, type KeptCursors, LocalIntake, Rates, cursorComplaints } from "./sessions/index.ts";
+import {
+  CursorKeeper,
+  type KeptCursors,
+  LocalIntake,
+  Rates,
+  type UserRates,
+  cursorComplaints,
+} from "./sessions/index.ts";
 import { type Entry, FolderError, type Offset, State, type StoreReport } from "./state/index.ts";
 
 /** How often what is due by the clock is looked at, in ms. */
@@ -140,9 +147,7 @@ export class Core {
       this.cluster = { log: clusterLog, cursors, node };
       this.cursors = cursors;
     }
-    this.rates = new Rates({ perSecond: options.userRate, burst: options.userBurst }, () =>
-      performance.now(),
-    );
+    this.rates = new Rates(userRates(options), () => performance.now());
     this.intake = new LocalIntake(this.log, this.rates);
     const { log } = this;
     const trimmable = {
@@ -229,6 +234,14 @@ export class Core {
     this.#notedAt = performance.now();
     await this.state.noteClock(record);
   }
+}
+
+function userRates(options: BrokerOptions): UserRates {
+  return {
+    commands: { perSecond: options.userRate, burst: options.userBurst },
+    bytes: { perSecond: options.userBytes, burst: options.userBytesBurst },
+    reads: { perSecond: options.userReadRate, burst: options.userReadBurst },
+  };
 }
 
 /** On its own it would go another way than the cluster, and not find back. @throws FolderError */

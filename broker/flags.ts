@@ -145,6 +145,10 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
   ["minFreeBytes", "--min-free-bytes <size>", "leave so much of the disk free", parseBytes],
   ["userRate", "--user-rate <number>", "commands a second for one user", parseCount],
   ["userBurst", "--user-burst <number>", "commands at once for one user", parseCount],
+  ["userBytes", "--user-bytes <size>", "bytes of posts a second for one user", parseBytes],
+  ["userBytesBurst", "--user-bytes-burst <size>", "bytes of posts at once for one user", parseBytes],
+  ["userReadRate", "--user-read-rate <number>", "look-ups of reads a second for one user", parseCount],
+  ["userReadBurst", "--user-read-burst <number>", "look-ups of reads at once for one user", parseCount],
   ["connectionRate", "--connection-rate <number>", "requests a second on one connection", parseCount],
   ["connectionBurst", "--connection-burst <number>", "requests at once on one connection", parseCount],
   [

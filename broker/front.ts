@@ -9,6 +9,7 @@ import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 
+import { rateNames } from "../protocol/index.ts";
 import type { Log } from "./log/log.ts";
 import type { Logger } from "./logger.ts";
 import type { FrontMetrics } from "./metrics.ts";
@@ -82,6 +83,7 @@ export class Front {
       elapsed: () => performance.now(),
       connectionRate,
       maxUserConnections: options.maxUserConnections,
+      rates: Object.fromEntries(rateNames.map((name) => [name, options[name]])),
       timeouts: { helloTimeoutMs: options.helloTimeoutMs, noProgressMs: options.noProgressMs },
       onFault,
       onRefusal: (code) => metrics.onRefusal(code),

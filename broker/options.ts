@@ -67,6 +67,12 @@ export interface BrokerOptions {
   /** Commands a second for one user, and at once. */
   userRate: number;
   userBurst: number;
+  /** Bytes of posts a second for one user, and at once: text, data, mentions, tags and key. */
+  userBytes: number;
+  userBytesBurst: number;
+  /** Look-ups a second for what one user reads, and at once: an entry looked at is one. */
+  userReadRate: number;
+  userReadBurst: number;
   /** Requests a second on one connection, and at once. */
   connectionRate: number;
   connectionBurst: number;
@@ -142,6 +148,10 @@ export const defaults: BrokerOptions = {
   minFreeBytes: 67_108_864,
   userRate: 50,
   userBurst: 500,
+  userBytes: 32_768,
+  userBytesBurst: 8_388_608,
+  userReadRate: 20_000,
+  userReadBurst: 200_000,
   connectionRate: 500,
   connectionBurst: 2_000,
   maxConnections: undefined,
@@ -186,6 +196,10 @@ const ranges: Partial<Record<keyof BrokerOptions, [least: number, most: number]>
   retainCount: [1, Number.MAX_SAFE_INTEGER],
   userRate: [0.001, 1e9],
   userBurst: [1, 1e9],
+  userBytes: [0.001, 1e12],
+  userBytesBurst: [1, 1e12],
+  userReadRate: [0.001, 1e12],
+  userReadBurst: [1, 1e12],
   connectionRate: [0.001, 1e9],
   connectionBurst: [1, 1e9],
   maxConnections: [1, 1e7],

@@ -49,7 +49,25 @@ export const limits = {
   messageMs: 10_000,
 } as const;
 
-export type Limits = { [K in keyof typeof limits]: number };
+/** How fast a client may go on: so many a second, so many at once. The operator's to choose, so told as they are chosen, and not at all
+ *  to whom they do not hold. */
+export const rateNames = [
+  /** Commands of a user. */
+  "userRate",
+  "userBurst",
+  /** Bytes of a user's posts. */
+  "userBytes",
+  "userBytesBurst",
+  /** Look-ups of what a user reads. */
+  "userReadRate",
+  "userReadBurst",
+  /** Requests on a connection. */
+  "connectionRate",
+  "connectionBurst",
+] as const;
+
+export type RateLimits = { [K in (typeof rateNames)[number]]?: number };
+export type Limits = { [K in keyof typeof limits]: number } & RateLimits;
 
 /** Items in a page when the caller names no `limit`. */
 export const defaultPageItems = 50;

@@ -3,9 +3,9 @@
  * One definition gives the TypeScript type, the check that both transports run, and OpenAPI. Times are milliseconds
  * since the Unix epoch; ids and cursors are opaque strings. Maps refuse fields they do not know. */
 
-import { type Static, type TProperties, type TSchema, Type } from "typebox";
+import { type Static, type TNumber, type TOptional, type TProperties, type TSchema, Type } from "typebox";
 
-import { limits } from "./limits.ts";
+import { limits, rateNames } from "./limits.ts";
 
 const closed = { additionalProperties: false };
 
@@ -231,11 +231,14 @@ const Users = Type.Object({
   users: Type.Array(Handle),
   after: Type.Optional(Type.String({ description: "Pass it to get the next page; absent at the end." })),
 });
-const Limits = Type.Object(
-  Object.fromEntries(Object.keys(limits).map((name) => [name, Type.Integer()])) as {
+const Limits = Type.Object({
+  ...(Object.fromEntries(Object.keys(limits).map((name) => [name, Type.Integer()])) as {
     [K in keyof typeof limits]: ReturnType<typeof Type.Integer>;
-  },
-);
+  }),
+  ...(Object.fromEntries(rateNames.map((name) => [name, Type.Optional(Type.Number())])) as {
+    [K in (typeof rateNames)[number]]: TOptional<TNumber>;
+  }),
+});
 
 /** What each operation answers under `ok`. */
 export const resultSchemas = {

@@ -78,6 +78,7 @@ export class Attachments {
     const from = fields.from ?? "resume";
     const turn = places.turn();
     const { stream, reader } = await operations.resolveStream({ ...fields, as }, principal, "await");
+    operations.chargeSubscription(principal, stream);
     const name = { reader, device, stream: stream.name };
     let cursor = readers.keyOf(name);
     const isNobody = cursor === undefined;

@@ -1,6 +1,6 @@
-/* Intake: the way of a principal's commands to the log, at no more than their user's rate.
+/* Intake: where a principal's requests are held to their user's rates, and their commands go to the log.
  *
- * A user's rate is one for the whole broker, so it is taken where the log is: here, or by the process that applies. */
+ * A user's rates are those of the whole broker, so they are kept where the log is: here, or in the process that applies. */
 
 import type { Log } from "../log/log.ts";
 import type { Command, Outcome } from "../state/index.ts";
@@ -8,10 +8,15 @@ import type { Principal } from "./principal.ts";
 import type { Rates } from "./rates.ts";
 
 export interface Intake {
-  /** Takes the command over, and settles with the outcome once it is durable. @throws WhalesongError `rate_limited`, and what the log throws */
-  append(command: Command, principal: Principal): Promise<Outcome>;
+  /** Takes the command over, and settles with the outcome once it is durable. `bytes`: what a post brings.
+   *  @throws WhalesongError `rate_limited`, and what the log throws */
+  append(command: Command, principal: Principal, bytes?: number): Promise<Outcome>;
   /** Counts something that is no command against the rate as if it were one. @throws WhalesongError `rate_limited` */
   take(principal: Principal): void | Promise<void>;
+  /** Before a read. @throws WhalesongError `rate_limited` while those before came to more than the user may */
+  admit(principal: Principal): void;
+  /** A read has cost so many look-ups. */
+  spend(principal: Principal, lookups: number): void;
 }
 
 /** The intake of the process that has the log. */
@@ -24,13 +29,21 @@ export class LocalIntake implements Intake {
     this.#rates = rates;
   }
 
-  append(command: Command, principal: Principal): Promise<Outcome> {
-    if (isRated(principal)) this.#rates.take(principal.user);
+  append(command: Command, principal: Principal, bytes = 0): Promise<Outcome> {
+    if (isRated(principal)) this.#rates.take(principal.user, bytes);
     return this.#log.append(command);
   }
 
   take(principal: Principal): void {
     if (isRated(principal)) this.#rates.take(principal.user);
+  }
+
+  admit(principal: Principal): void {
+    if (isRated(principal)) this.#rates.admit(principal.user);
+  }
+
+  spend(principal: Principal, lookups: number): void {
+    if (isRated(principal)) this.#rates.spend(principal.user, lookups);
   }
 }
 

@@ -32,6 +32,11 @@ import { Readers } from "./readers.ts";
 /** The name under which a client that gives none keeps its cursors. */
 export const defaultDevice = "default";
 
+/** What any request for something to read counts as, in look-ups. */
+const requestLookups = 10;
+/** Follows that count as one look-up. */
+const followsPerLookup = 4;
+
 /** Operations that need a session; the others are answered here for every transport. */
 export type SessionOp = "hello" | "auth" | "ping" | "subscribe" | "unsubscribe" | "ack";
 export type StatelessOp = Exclude<Op, SessionOp>;
@@ -81,6 +86,20 @@ export class Operations {
       case "unfollow":
         return this.#follow(request as RequestOf<"follow" | "unfollow">, principal);
       case "get":
+      case "following":
+      case "followers":
+      case "relationship":
+      case "read":
+      case "cursor":
+        return this.#answer(request, principal, device);
+    }
+  }
+
+  /** Requests that change nothing but cursors: held to what their user may read. */
+  #answer(request: RequestOf<StatelessOp>, principal: Principal, device: string): Promise<object> {
+    this.charge(principal);
+    switch (request.op) {
+      case "get":
         return this.#get(request as RequestOf<"get">, principal);
       case "following":
       case "followers":
@@ -89,9 +108,22 @@ export class Operations {
         return this.#relationship(request as RequestOf<"relationship">, principal);
       case "read":
         return this.#read(request as RequestOf<"read">, principal);
-      case "cursor":
+      default:
         return this.#cursor(request as RequestOf<"cursor">, principal, device);
     }
+  }
+
+  /** Counts a request for something to read, as what it costs at the least; `lookups` more where they are known before.
+   *  @throws `rate_limited` while what the user has read came to more than they may */
+  charge(principal: Principal, lookups = 0): void {
+    this.#parts.intake.admit(principal);
+    this.#parts.intake.spend(principal, requestLookups + lookups);
+  }
+
+  /** Counts a subscription: to begin one to `home` costs what its reader follows. @throws `rate_limited` */
+  chargeSubscription(principal: Principal, stream: Stream): void {
+    const follows = stream.kind === "home" ? this.#parts.state.follows.count(stream.reader) : 0;
+    this.charge(principal, Math.ceil(follows / followsPerLookup));
   }
 
   /**
@@ -126,7 +158,7 @@ export class Operations {
         field: "text",
       });
     }
-    if (data !== undefined) checkData(data);
+    const dataBytes = data === undefined ? 0 : checkData(data);
     const mentions =
       request.mentions?.map((handle, i) => checkHandle(handle, `mentions.${i}`)) ?? extractMentions(text);
     const tags = request.tags?.map((tag, i) => checkTag(tag, `tags.${i}`)) ?? extractTags(text);
@@ -134,7 +166,11 @@ export class Operations {
     if (data !== undefined) command.data = data;
     if (replyTo !== undefined) command.replyTo = replyTo;
     if (key !== undefined) command.key = key;
-    return this.#publish(command, principal);
+    return this.#publish(
+      command,
+      principal,
+      bytes + dataBytes + bytesOf(mentions) + bytesOf(tags) + (key?.length ?? 0),
+    );
   }
 
   #onPost(
@@ -176,7 +212,7 @@ export class Operations {
     principal: Principal,
   ): Promise<ResultOf<"following">> {
     requireScope(principal, "read");
-    const { state, streams } = this.#parts;
+    const { state, streams, intake } = this.#parts;
     state.refresh();
     // Of others one asks by name; a caller who was never heard of follows nobody, and nobody follows them.
     const user =
@@ -190,7 +226,10 @@ export class Operations {
         field: "after",
       });
     }
-    const { result, applied } = await streams.readUsers({ of: request.op, user, after, most });
+    const { result, applied } = await streams.readUsers(
+      { of: request.op, user, after, most },
+      { onSpent: (lookups) => intake.spend(principal, lookups) },
+    );
     const { users, next } = result;
     return this.#durably(applied, next === undefined ? { users } : { users, after: String(next) });
   }
@@ -224,7 +263,7 @@ export class Operations {
       );
     }
     requireScope(principal, "read");
-    const { state, streams } = this.#parts;
+    const { state, streams, intake } = this.#parts;
     await this.places.current();
     const bounds: { before?: Offset; after?: Offset } = {};
     if (request.before !== undefined) {
@@ -237,7 +276,10 @@ export class Operations {
     // As each step begins, so that the floor is that of what is read: what a trim takes from a page under way is told.
     const check = after === undefined ? undefined : () => this.places.refuseTooOld(after, "after");
     const limit = request.limit ?? defaultPageItems;
-    const { result: page, applied } = await streams.read({ stream, limit, ...bounds }, { check });
+    const { result: page, applied } = await streams.read(
+      { stream, limit, ...bounds },
+      { check, onSpent: (lookups) => intake.spend(principal, lookups) },
+    );
     const result: ResultOf<"read"> = { items: page.items, after: state.positions.cursor(page.after) };
     if (page.before !== undefined) result.before = state.positions.cursor(page.before);
     return this.#durably(applied, result);
@@ -275,9 +317,9 @@ export class Operations {
     return checkHandle(actingUser(principal, as), as === undefined ? "user" : "as");
   }
 
-  #publish(command: Command, principal: Principal): Promise<ResultOf<"post">> {
+  #publish(command: Command, principal: Principal, bytes = 0): Promise<ResultOf<"post">> {
     const { positions } = this.#parts.state;
-    return this.#parts.intake.append(command, principal).then((outcome) => {
+    return this.#parts.intake.append(command, principal, bytes).then((outcome) => {
       if (outcome.error !== undefined) throw outcome.error;
       return {
         id: positions.id(outcome.answer),
@@ -306,7 +348,8 @@ export class Operations {
   }
 }
 
-function checkData(data: unknown): void {
+/** The bytes of its JSON. @throws `too_large`, `bad_request` */
+function checkData(data: unknown): number {
   const excess = excessOf(data, { levels: limits.dataDepth, bytes: limits.dataBytes });
   if (excess !== undefined) {
     const limit =
@@ -323,6 +366,13 @@ function checkData(data: unknown): void {
       field: "data",
     });
   }
+  return bytes;
+}
+
+function bytesOf(names: string[]): number {
+  let bytes = 0;
+  for (const name of names) bytes += Buffer.byteLength(name);
+  return bytes;
 }
 
 const halfCharacter = "a text holds half of a surrogate pair, which is no character";

@@ -27,10 +27,11 @@ import { Attachments } from "./attachments.ts";
 import type { Connection } from "./connection.ts";
 import { Identity } from "./identity.ts";
 import type { SessionOp, StatelessOp } from "./operations.ts";
+import { isRated } from "./intake.ts";
 import { Outbox, outboxBytes } from "./outbox.ts";
 import type { Principal } from "./principal.ts";
 import type { SessionServices } from "./sessions.ts";
-import { TokenBucket } from "./token-bucket.ts";
+import { TokenBucket, weightOf } from "./token-bucket.ts";
 import { TooManyConnections } from "./user-connections.ts";
 
 /** Bytes handed to a connection before it has taken what it was handed before. */
@@ -115,8 +116,8 @@ export class Session implements Sink {
     return this.#state === "greeting" && this.#identity.settled === undefined;
   }
 
-  /** Takes one decoded frame. Never throws. */
-  receive(frame: unknown): void {
+  /** Takes one decoded frame, which came as so many bytes. Never throws. */
+  receive(frame: unknown, bytes = 0): void {
     this.#unfinished = 0;
     if (this.#state === "closed" || this.#state === "leaving") return;
     if (this.#isUnknown && ++this.#early > limits.helloRequests) {
@@ -125,7 +126,7 @@ export class Session implements Sink {
     }
     let request: Request;
     try {
-      this.#takeToken();
+      this.#takeToken(weightOf(bytes));
       request = checkRequest(frame);
     } catch (error) {
       if (!(error instanceof WhalesongError) || !error.retryable) this.#bucket?.charge(malformedWeight);
@@ -391,18 +392,18 @@ export class Session implements Sink {
       node,
       epoch: state.positions.epoch,
       head: state.positions.cursor(streams.head),
-      limits: { ...limits },
+      limits: isRated(principal) ? { ...limits, ...this.#services.rates } : { ...limits },
       scopes: [...principal.scopes],
       at: now(),
     };
     return principal.expiresAt === undefined ? result : { ...result, expiresAt: principal.expiresAt };
   }
 
-  #takeToken(): void {
+  #takeToken(weight: number): void {
     if (this.#identity.principal?.scopes.has("backend") === true) return;
     const { elapsed, connectionRate } = this.#services;
     this.#bucket ??= new TokenBucket(connectionRate, elapsed());
-    const retryAfterMs = this.#bucket.take(elapsed());
+    const retryAfterMs = this.#bucket.take(elapsed(), weight);
     if (retryAfterMs === 0) return;
     if (++this.#refused >= maxRefused) this.close("flooding", `${maxRefused} requests over the rate`);
     throw new WhalesongError(

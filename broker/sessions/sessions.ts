@@ -2,7 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 
-import type { ErrorCode, WhalesongError } from "../../protocol/index.ts";
+import type { ErrorCode, RateLimits, WhalesongError } from "../../protocol/index.ts";
 import type { State } from "../state/index.ts";
 import type { Streams, Subscription } from "../streams/index.ts";
 import type { Authenticator } from "./authenticator.ts";
@@ -36,6 +36,8 @@ export interface SessionServices {
   elapsed: () => number;
   connectionRate: Rate;
   userConnections: UserConnections;
+  /** The rates that clients are told. @default none */
+  rates?: RateLimits;
   timeouts: { helloTimeoutMs: number; noProgressMs: number };
   onFault: (error: unknown) => void;
   onRefusal: (code: ErrorCode) => void;

@@ -25,6 +25,7 @@ import {
   type Rate,
   type Sessions,
   TokenBucket,
+  weightOf,
 } from "../sessions/index.ts";
 import { ClientFile } from "./client-file.ts";
 import { HttpError, badRequest, refusalOf, unknownMediaType } from "./errors.ts";
@@ -216,16 +217,16 @@ class Greeter {
   async greet({ raw }: FastifyRequest, query: Query, actor?: string): Promise<Principal> {
     const { authenticator } = this.#parts;
     const principal = await authenticate(authenticator, { request: raw, query, actor });
-    this.#takeToken(raw.socket, principal);
+    this.#takeToken(raw, principal);
     return principal;
   }
 
-  #takeToken(socket: Socket, principal: Principal): void {
+  #takeToken({ socket, headers }: FastifyRequest["raw"], principal: Principal): void {
     const { connectionRate: rate, now = (): number => performance.now() } = this.#parts;
     if (rate === undefined || principal.scopes.has("backend")) return;
     let bucket = this.#buckets.get(socket);
     if (bucket === undefined) this.#buckets.set(socket, (bucket = new TokenBucket(rate, now())));
-    const retryAfterMs = bucket.take(now());
+    const retryAfterMs = bucket.take(now(), weightOf(Number(headers["content-length"] ?? 0)));
     if (retryAfterMs === 0) return;
     throw new WhalesongError(
       "rate_limited",

@@ -307,7 +307,7 @@ function receive(client: ClientSocket, bytes: Buffer, isBinary: boolean): void {
     client.session.receiveBad(error as WhalesongError);
     return;
   }
-  client.session.receive(frame);
+  client.session.receive(frame, bytes.length);
 }
 
 function drained(this: Socket): void {

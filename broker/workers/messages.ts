@@ -33,7 +33,10 @@ export type FromWorker =
   | ["opened", Offset]
   /** It takes connections. */
   | ["serving"]
-  | ["append", Ticket, Command, isRated: boolean]
+  /** `bytes`: what counts against its user's rate of bytes; null when the user is not rated. */
+  | ["append", Ticket, Command, bytes: number | null]
+  /** A read of a user's has cost so many look-ups. */
+  | ["spent", user: string, lookups: number]
   | ["acknowledge", CursorKey, Offset, generation: number]
   | ["begin", CursorKey, Offset]
   | ["seek", CursorKey, Offset]
@@ -54,6 +57,8 @@ export type ToWorker =
   /** A command was not taken, or a question could not be answered. */
   | ["refused", Ticket, ErrorBody]
   | ["answer", Ticket, Questions[keyof Questions]["answered"]]
+  /** A user has read too much, here or at another worker, and is to read no more for so long. */
+  | ["hold", user: string, ms: number]
   | ["tell figures", Ticket]
   | ["say hello"]
   | ["drain", ms: number];

@@ -9,7 +9,6 @@
 
 import { WhalesongError, type ErrorBody } from "../../protocol/index.ts";
 import type { EntryListener, Log } from "../log/log.ts";
-import { type Intake, type Principal, isRated } from "../sessions/index.ts";
 import type { Command, Entry, Offset, Outcome, State } from "../state/index.ts";
 import type { FromWorker, Settled, Ticket } from "./messages.ts";
 
@@ -26,13 +25,11 @@ export interface RemoteLogOptions {
   send: (message: FromWorker) => void;
   /** Has the applying process come to an offset, as far as may be; answers how far it is. */
   reach: (offset: Offset) => Promise<Offset>;
-  /** Takes something of a user's rate. */
-  take: (user: string) => Promise<void>;
   /** It begins after this offset. */
   after: Offset;
 }
 
-export class RemoteLog implements Log, Intake {
+export class RemoteLog implements Log {
   readonly #state: State;
   readonly #options: RemoteLogOptions;
   readonly #waiting = new Map<Ticket, Waiting>();
@@ -66,18 +63,15 @@ export class RemoteLog implements Log, Intake {
     return undefined;
   }
 
-  append(command: Command, principal?: Principal): Promise<Outcome> {
+  /** `bytes`: what counts against its user's rate of bytes; undefined when the user is not rated. */
+  append(command: Command, bytes?: number): Promise<Outcome> {
     if (this.#isClosed)
       return Promise.reject(
         new WhalesongError("unavailable", "the broker is stopping; try again elsewhere or later"),
       );
     const ticket = ++this.#ticket;
-    this.#options.send(["append", ticket, command, principal !== undefined && isRated(principal)]);
+    this.#options.send(["append", ticket, command, bytes ?? null]);
     return new Promise((resolve, reject) => this.#waiting.set(ticket, { resolve, reject }));
-  }
-
-  async take(principal: Principal): Promise<void> {
-    if (isRated(principal)) await this.#options.take(principal.user);
   }
 
   whenDurable(offset: Offset, callback: () => void): void {

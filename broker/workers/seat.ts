@@ -36,6 +36,8 @@ export interface SeatOptions {
   /** The whole broker's metrics. */
   metricsText: () => Promise<string>;
   onServing: () => void;
+  /** A user has read more than they may, and is to wait. */
+  onOverRead: (user: string, waitMs: number) => void;
   /** It ended, by itself or not. `reason` says why where that is known. */
   onEnd: (reason: string) => void;
 }
@@ -164,6 +166,11 @@ export class Seat {
     });
   }
 
+  /** A user is to read nothing for so long. */
+  hold(user: string, waitMs: number): void {
+    if (this.isOpened) this.#channel.send(["hold", user, waitMs]);
+  }
+
   /** Its metrics; undefined when it ends before it tells. */
   figures(): Promise<Figures | undefined> {
     const ticket = ++this.#ticket;
@@ -206,6 +213,9 @@ export class Seat {
       case "append":
         this.#append(message[1], message[2], message[3]);
         break;
+      case "spent":
+        this.#spend(message[1], message[2]);
+        break;
       case "acknowledge":
         core.cursors.acknowledge(message[1], message[2], message[3]);
         break;
@@ -245,10 +255,15 @@ export class Seat {
     }
   }
 
-  #append(ticket: Ticket, command: Command, isRated: boolean): void {
+  #spend(user: string, lookups: number): void {
+    const waitMs = this.#options.core.rates.spend(user, lookups);
+    if (waitMs > 0) this.#options.onOverRead(user, waitMs);
+  }
+
+  #append(ticket: Ticket, command: Command, bytes: number | null): void {
     const { log, rates } = this.#options.core;
     try {
-      if (isRated) rates.take(userOf(command));
+      if (bytes !== null) rates.take(userOf(command), bytes);
     } catch (error) {
       this.#refuse(ticket, error);
       return;

@@ -12,6 +12,7 @@ import type { BrokerOptions } from "../options.ts";
 import { type Entry, type Offset, State, whenReaderIdIsFree } from "../state/index.ts";
 import type { CoreLink } from "./core-link.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
+import { RemoteIntake } from "./remote-intake.ts";
 import { RemoteLog } from "./remote-log.ts";
 
 /** Offsets heard, or ms gone by, after which it says how far it is. */
@@ -23,6 +24,7 @@ interface Parts {
   logger: Logger;
   state: State;
   log: RemoteLog;
+  intake: RemoteIntake;
   metrics: Metrics;
   front: Front;
 }
@@ -53,15 +55,20 @@ export class Worker {
       after,
       send: (message) => link.send(message),
       reach: (offset) => link.ask("reach", offset),
-      take: async (user) => void (await link.ask("take", user)),
       listener: (entries, durable) => worker.#hear(entries, durable),
+    });
+    const intake = new RemoteIntake({
+      log,
+      send: (message) => link.send(message),
+      take: async (user) => void (await link.ask("take", user)),
+      now: () => performance.now(),
     });
     const front = await Front.create({
       options,
       logger,
       state,
       log,
-      intake: log,
+      intake,
       cursors: link,
       authenticator,
       metrics,
@@ -69,7 +76,7 @@ export class Worker {
       readiness: async () => (await link.ask("readiness", null)) ?? undefined,
       metricsText: () => link.ask("metrics", null),
     });
-    const worker: Worker = new Worker({ link, logger, state, log, metrics, front }, after);
+    const worker: Worker = new Worker({ link, logger, state, log, intake, metrics, front }, after);
     link.send(["opened", after]);
     return worker;
   }
@@ -80,7 +87,7 @@ export class Worker {
   }
 
   receive(message: ToWorker): void {
-    const { link, log } = this.#parts;
+    const { link, log, intake } = this.#parts;
     switch (message[0]) {
       case "durable":
         log.advance(message[1], message[2]);
@@ -92,6 +99,9 @@ export class Worker {
         break;
       case "answer":
         link.answer(message[1], message[2]);
+        break;
+      case "hold":
+        intake.hold(message[1], message[2]);
         break;
       case "tell figures":
         void this.#tellFigures(message[1]);

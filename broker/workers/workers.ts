@@ -171,6 +171,9 @@ export class Workers implements Service {
         this.#onFirst?.serving();
         for (const socket of this.#waiting.splice(0)) this.#hand(socket);
       },
+      onOverRead: (user, waitMs) => {
+        for (const { seat } of this.#posts) seat.hold(user, waitMs);
+      },
       onEnd: (reason) => this.#replace(post, reason),
     });
   }

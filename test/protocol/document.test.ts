@@ -5,12 +5,13 @@ import { test } from "tap";
 import type { TProperties, TSchema } from "typebox";
 import { Value } from "typebox/value";
 
+import { defaults } from "../../broker/options.ts";
 import { routes, streamQuery } from "../../broker/transports/routes.ts";
 import { scopes } from "../../broker/sessions/principal.ts";
 import { closeCodes, mayComeBack } from "../../protocol/close.ts";
 import { subprotocols } from "../../protocol/codec.ts";
 import { errorCodes } from "../../protocol/errors.ts";
-import { limits } from "../../protocol/limits.ts";
+import { limits, rateNames } from "../../protocol/limits.ts";
 import * as schemas from "../../protocol/schemas.ts";
 import { checkRequest } from "../../protocol/validate.ts";
 import { type Row, chapter, frames, section, sections, tables } from "./document.ts";
@@ -194,6 +195,16 @@ void test("every limit with its value", async (t) => {
   t.same(
     tableOf(chapter(text, "Limits"), "limit").map(([name, value]) => [name, numbersIn(value!)]),
     Object.entries(limits).map(([name, value]) => [name, [value]]),
+  );
+});
+
+void test("every rate with its default", async (t) => {
+  t.same(
+    tableOf(section(chapter(text, "Limits"), "Rates"), "rate").map(([name, value]) => [
+      name,
+      numbersIn(value!),
+    ]),
+    rateNames.map((name) => [name, [defaults[name]]]),
   );
 });
 

@@ -21,12 +21,13 @@ import {
   Rates,
   type Scope,
   Sessions,
+  type UserRates,
   scopes,
 } from "../../broker/sessions/index.ts";
 import { State } from "../../broker/state/index.ts";
 import { Streams } from "../../broker/streams/index.ts";
 import { WebSocketTransport } from "../../broker/transports/websocket.ts";
-import { WhalesongError, checkHandle } from "../../protocol/index.ts";
+import { type RateLimits, WhalesongError, checkHandle } from "../../protocol/index.ts";
 import { SessionClient, type SessionClientOptions } from "./session-client.ts";
 
 /** How often a client is pinged. */
@@ -44,6 +45,10 @@ export interface SessionBrokerOptions {
   /** When everyone's credentials expire, in ms since the Unix epoch. @default never */
   expiresAt?: number;
   connectionRate?: { perSecond: number; burst: number };
+  /** The rates that are told in `hello`. */
+  rates?: RateLimits;
+  /** Of everyone who has not the scope `backend`. @default not limited */
+  userRates?: Partial<UserRates>;
   /** Who decides who a client is. @default they say so themselves */
   authenticator?: Authenticator;
   /** Whether clients that ask for compression get it. @default false */
@@ -106,7 +111,10 @@ export class SessionBroker {
       log: this.log,
       streams: this.streams,
       cursors: this.cursors,
-      intake: new LocalIntake(this.log, new Rates(unlimited, now)),
+      intake: new LocalIntake(
+        this.log,
+        new Rates({ commands: unlimited, bytes: unlimited, reads: unlimited, ...options.userRates }, now),
+      ),
     });
     const authenticator =
       options.authenticator ?? new NameAuthenticator(options.scopes ?? scopes, options.expiresAt);
@@ -119,6 +127,7 @@ export class SessionBroker {
       node: "test",
       now,
       elapsed: now,
+      ...(options.rates === undefined ? {} : { rates: options.rates }),
       connectionRate: options.connectionRate ?? unlimited,
       timeouts: {
         helloTimeoutMs: options.helloTimeoutMs ?? 60_000,

@@ -221,6 +221,26 @@ await tap.test("who sends too many commands is told when to come back", async (t
   t.equal(refused.headers["retry-after"], String(Math.ceil(retryAfterMs / 1_000)));
 });
 
+await tap.test("who posts too many bytes, or reads too much, is told when to come back", async (t) => {
+  const rates = { userBytes: 1, userBytesBurst: 1_000, userReadRate: 0.01, userReadBurst: 15 };
+  const ask = await startAsking(t, { authSecret: secret, ...rates });
+  const token = await tokenFor("alice");
+  const post = (text: string): Promise<Answer> => ask("POST /v1/posts", { token, body: { text } });
+  t.equal((await post("x".repeat(900))).status, 201);
+  const refused = [await post("x".repeat(900))];
+  t.equal((await post("x".repeat(50))).status, 201, "what is small enough still goes");
+  t.equal((await ask("GET /v1/users/alice/home", { token })).status, 200);
+  while ((await ask("GET /v1/posts/none", { token })).status === 404); // each counts a little
+  refused.push(await ask("GET /v1/users/alice/home", { token }));
+  refused.push(await ask("GET /v1/users/alice/following", { token }));
+  for (const { status, error, headers } of refused) {
+    t.equal(status, 429);
+    t.match(error, { code: "rate_limited", retryable: true });
+    t.ok(Number(headers["retry-after"]) > 1);
+  }
+  t.equal((await ask("GET /v1/users/bob/home", { token: await tokenFor("bob") })).status, 200);
+});
+
 await tap.test("health is alive; readiness says why it does not serve", async (t) => {
   let reason: string | undefined;
   const { url } = await startServer(t, { health: { readiness: () => reason } });

@@ -157,6 +157,25 @@ await tap.test("a user's rate is one for all workers", async (t) => {
   t.equal(told.filter((answer) => answer === "rate_limited true").length, burst);
 });
 
+await tap.test("what a user has read at one worker counts at every other", async (t) => {
+  const broker = await WorkerBroker.for(t, 2, { userReadBurst: 30, userReadRate: 1, authSecret: secret });
+  const [one, other] = [await SessionClient.open(broker.url), await SessionClient.open(broker.url)];
+  for (const client of [one, other]) await client.request("hello", { token: await tokenFor("alice") });
+  t.same([await broker.sessionsOf(1), await broker.sessionsOf(2)], [1, 1]);
+  const read = (client: SessionClient) =>
+    client.request("read", { stream: "home" }).then(
+      () => "ok",
+      ({ code, details }: { code: string; details: { retryAfterMs?: number } }) =>
+        `${code} ${details.retryAfterMs! > 0}`,
+    );
+  let answered = 0;
+  while (answered < 100 && (await read(one)) === "ok") answered++;
+  t.ok(answered >= 2 && answered < 100, `${answered} pages at one worker`);
+  // The other worker was told when the one was; the answer to a command comes behind that.
+  await other.request("post", { text: "to write is another thing" });
+  t.equal(await read(other), "rate_limited true");
+});
+
 await tap.test("an author's last post is known to a worker that had looked for it before", async (t) => {
   const broker = await WorkerBroker.for(t, 1);
   const bob = await broker.connect("bob");

@@ -71,7 +71,8 @@ await tap.test(
     const { state, log, happened, write, listen } = await openWorker(t);
     const streams = new Streams(state, { whenDurable: log.whenDurable.bind(log), onTooOld: () => {} });
     listen((entries, durable) => streams.publish(entries, durable));
-    const unlimited = new Rates({ perSecond: 1e9, burst: 1e9 }, Date.now);
+    const rate = { perSecond: 1e9, burst: 1e9 };
+    const unlimited = new Rates({ commands: rate, bytes: rate, reads: rate }, Date.now);
     const cursors = new CursorKeeper(state, { onFailure: (error) => t.fail(String(error)) });
     const intake = new LocalIntake(log, unlimited);
     const operations = new Operations({ state, log, streams, cursors, intake });
@@ -145,7 +146,6 @@ async function openWorker(t: Test): Promise<Worker> {
       await end;
       return asked.reached;
     },
-    take: async () => void t.fail("nothing is taken of a rate"),
     listener: (entries, durable) => {
       for (const listener of listeners) listener(entries, durable);
     },
