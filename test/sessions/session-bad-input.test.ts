@@ -202,7 +202,7 @@ await tap.test("a request of no shape counts against the rate as several", async
   const connectionRate = { perSecond: 1, burst: 31 }; // hello is one
   const broker = await SessionBroker.for(t, { scopes: ["read", "write"], connectionRate, now: () => 0 });
   const bob = await broker.connect("bob");
-  const mentions = Array(15_000).fill(1);
+  const mentions = Array(1_000).fill(1);
   for (let sent = 0; sent < 6; sent++)
     await t.rejects(bob.request("post", { text: "", mentions }), { code: "bad_request" });
   await t.rejects(bob.request("ping"), { code: "rate_limited" });

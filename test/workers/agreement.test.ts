@@ -162,12 +162,6 @@ await tap.test("what a user has read at one worker counts at every other", async
   const [one, other] = [await SessionClient.open(broker.url), await SessionClient.open(broker.url)];
   for (const client of [one, other]) await client.request("hello", { token: await tokenFor("alice") });
   t.same([await broker.sessionsOf(1), await broker.sessionsOf(2)], [1, 1]);
-  const read = (client: SessionClient) =>
-    client.request("read", { stream: "home" }).then(
-      () => "ok",
-      ({ code, details }: { code: string; details: { retryAfterMs?: number } }) =>
-        `${code} ${details.retryAfterMs! > 0}`,
-    );
   let answered = 0;
   while (answered < 100 && (await read(one)) === "ok") answered++;
   t.ok(answered >= 2 && answered < 100, `${answered} pages at one worker`);
@@ -201,4 +195,13 @@ async function passTail({ core }: WorkerBroker): Promise<void> {
 
 function postsOf(events: Message[]): unknown[] {
   return events.filter(({ event }) => event === "post").map(({ post }) => (post as { id: string }).id);
+}
+
+/** What becomes of a page of one's home. */
+function read(client: SessionClient): Promise<string> {
+  return client.request("read", { stream: "home" }).then(
+    () => "ok",
+    ({ code, details }: { code: string; details: { retryAfterMs?: number } }) =>
+      `${code} ${details.retryAfterMs! > 0}`,
+  );
 }
