@@ -27,8 +27,10 @@ import {
 
 /** Offsets that a worker may be behind what is durable before no more is committed for now. */
 const maxLag = 16_384;
-/** A worker that has not answered so many greetings, one a second or so, is ended: it would hold up all others. */
+/** A worker that leaves this many greetings unanswered is ended: it would hold up all others. There is one a second or so. */
 const maxUnanswered = 20;
+/** The same before it has opened the store. It holds up nobody then, and a busy machine starts processes slowly. */
+const maxUnansweredStarting = 120;
 
 export interface SeatOptions {
   number: number;
@@ -181,9 +183,10 @@ export class Seat {
   /** Called every second or so. */
   check(): void {
     if (this.#state === "ended") return;
-    if (this.#unanswered++ < maxUnanswered) this.#channel.send(["say hello"]);
+    const most = this.#isOpened ? maxUnanswered : maxUnansweredStarting;
+    if (this.#unanswered++ < most) this.#channel.send(["say hello"]);
     else {
-      this.#failure = `no answer to ${maxUnanswered} greetings`;
+      this.#failure = `no answer to ${most} greetings`;
       this.kill();
     }
   }
