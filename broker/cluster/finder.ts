@@ -20,23 +20,23 @@ export interface FinderOptions {
 
 interface Question {
   waitsFor: Set<Run>;
-  settle: () => void;
+  settle: (isAnswered: boolean) => void;
 }
 
 export class Finder {
   readonly #options: FinderOptions;
   readonly #questions = new Map<number, Question>();
-  #gathering = new Map<CursorKey, Promise<void>>();
-  #settleGathering: () => void = () => {};
-  #gathered: Promise<void> | undefined;
+  #gathering = new Map<CursorKey, Promise<boolean>>();
+  #settleGathering: (isAnswered: boolean) => void = () => {};
+  #gathered: Promise<boolean> | undefined;
   #ticket = 0;
 
   constructor(options: FinderOptions) {
     this.#options = options;
   }
 
-  /** Settles once all peers that answer have told what they know of `key`. */
-  find(key: CursorKey): Promise<void> {
+  /** Settles once all peers that answer have told what they know of `key`: whether all that there are did, and are some. */
+  find(key: CursorKey): Promise<boolean> {
     const found = this.#gathering.get(key) ?? this.#gather();
     this.#gathering.set(key, found);
     return found;
@@ -54,10 +54,10 @@ export class Finder {
 
   /** Waits for nobody any more. */
   giveUp(): void {
-    for (const { settle } of this.#questions.values()) settle();
+    for (const { settle } of this.#questions.values()) settle(false);
   }
 
-  #gather(): Promise<void> {
+  #gather(): Promise<boolean> {
     if (this.#gathered === undefined) {
       this.#gathered = new Promise((resolve) => {
         this.#settleGathering = resolve;
@@ -72,7 +72,9 @@ export class Finder {
     const settle = this.#settleGathering;
     this.#gathering = new Map();
     this.#gathered = undefined;
-    void Promise.all(this.#parts(keys).map((part) => this.#ask(part))).then(settle);
+    void Promise.all(this.#parts(keys).map((part) => this.#ask(part))).then((answered) =>
+      settle(answered.every(Boolean)),
+    );
   }
 
   #parts(keys: CursorKey[]): CursorKey[][] {
@@ -89,20 +91,21 @@ export class Finder {
     return parts;
   }
 
-  #ask(keys: CursorKey[]): Promise<void> {
+  #ask(keys: CursorKey[]): Promise<boolean> {
     const { peers, ask, findMs } = this.#options;
     const waitsFor = new Set(peers.answering);
-    if (waitsFor.size === 0) return Promise.resolve();
+    if (waitsFor.size === 0) return Promise.resolve(false);
+    const areAll = waitsFor.size === peers.count;
     const ticket = ++this.#ticket;
     return new Promise((resolve) => {
-      const settle = (): void => {
+      const settle = (isAnswered: boolean): void => {
         clearTimeout(timer);
         this.#questions.delete(ticket);
-        resolve();
+        resolve(isAnswered && areAll);
       };
       const timer = setTimeout(() => {
         for (const run of waitsFor) peers.silent(run);
-        settle();
+        settle(false);
       }, findMs);
       this.#questions.set(ticket, { waitsFor, settle });
       ask(ticket, keys);
@@ -112,6 +115,6 @@ export class Finder {
   #strike(question: Question | undefined, run: Run): void {
     if (question === undefined) return;
     question.waitsFor.delete(run);
-    if (question.waitsFor.size === 0) question.settle();
+    if (question.waitsFor.size === 0) question.settle(true);
   }
 }

@@ -7,6 +7,9 @@
  *                hello      asks for everyone's standing
  *                find       asks who has these cursors
  *                bye        it ends
+ *   `cursors` are those of generation 0 and up; provisional ones are beside them in `begun`, without their generation, which a node of
+ *   an older version does not look at.
+ *
  *   to one       standing   answers its hello
  *                found      answers its find
  *                page       asks for the cursors after one, or from the beginning. It is replied to with
@@ -18,7 +21,7 @@
 
 import { Packr, Unpackr } from "msgpackr";
 
-import { type Cursor, type CursorKey, maxCursorKeyBytes, maxOffset } from "../state/index.ts";
+import { type Cursor, type CursorKey, maxCursorKeyBytes, maxOffset, provisional } from "../state/index.ts";
 import type { Numbers, Run } from "./versions.ts";
 
 /** The version of these messages. Those of a newer one are not understood, and passed over. */
@@ -26,6 +29,8 @@ export const gossipFormat = 1;
 
 /** A cursor, its offset, its generation. */
 export type CursorRow = [CursorKey, number, number];
+/** A provisional one on the wire. */
+type BegunRow = [CursorKey, number];
 
 export type GossipBody =
   | { kind: "update"; number: number; cursors: CursorRow[] }
@@ -56,7 +61,16 @@ const packr = new Packr({ useRecords: false, variableMapSize: true, useToJSON: f
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: "number" });
 
 export function encodeGossip(message: GossipMessage): Uint8Array {
-  return packr.pack({ v: gossipFormat, ...message });
+  return packr.pack({ v: gossipFormat, ...message, ...begunApart(message) });
+}
+
+/** A message's provisional cursors apart from the others, if there are any. */
+function begunApart(message: GossipMessage): { cursors: CursorRow[]; begun: BegunRow[] } | undefined {
+  if (!("cursors" in message)) return undefined;
+  const begun = message.cursors.filter(isProvisional);
+  if (begun.length === 0) return undefined;
+  const cursors = message.cursors.filter((row) => !isProvisional(row));
+  return { cursors, begun: begun.map(([key, offset]) => [key, offset]) };
 }
 
 /** @throws GossipError when it is of a newer version, or none at all */
@@ -69,7 +83,19 @@ export function decodeGossip(bytes: Uint8Array): GossipMessage {
   if (!isName(epoch) || !isName(run) || !isName(node)) throw new GossipError("it does not say whose it is");
   leaveOutFaulty(message);
   if (!isBody(message)) throw new GossipError(`its kind is unknown, or it is not what its kind asks for`);
+  joinBegun(message);
   return message as unknown as GossipMessage;
+}
+
+function isProvisional(row: CursorRow): boolean {
+  return Array.isArray(row) && row[2] === provisional;
+}
+
+function joinBegun(message: Record<string, unknown>): void {
+  const { begun, cursors } = message;
+  if (!Array.isArray(begun) || !Array.isArray(cursors)) return;
+  delete message["begun"];
+  for (const row of begun) if (isBegun(row)) cursors.push([...row, provisional]);
 }
 
 /** Takes what is no cursor out of the lists of `message`. Where the last of a page is, the page goes on after the last that is one. */
@@ -130,6 +156,10 @@ function isRow(value: unknown): value is CursorRow {
   return (
     isKey(key) && isCount(offset) && offset <= maxOffset && isCount(generation) && generation < maxGeneration
   );
+}
+
+function isBegun(value: unknown): value is BegunRow {
+  return Array.isArray(value) && value.length === 2 && isRow([...(value as unknown[]), 0]);
 }
 
 /** USER 0 DEVICE 0 STREAM, as state/cursors.ts has it, and no longer than can be kept. */

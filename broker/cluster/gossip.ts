@@ -145,15 +145,34 @@ export class Gossip {
     else if (this.#pending.size > (this.#options.maxPending ?? maxPending)) this.#dropPending();
   }
 
-  /** Asks the others for a cursor. Settles once it is known here as well as there; undefined when nobody can be asked. */
-  find(key: CursorKey): Promise<void> | undefined {
+  /** Asks the others for a cursor. Settles once it is known here as well as there, with whether all others have answered; undefined
+   *  when nobody can be asked. */
+  find(key: CursorKey): Promise<boolean> | undefined {
     if (!this.#isConnected || this.#isClosed) return undefined;
     return this.#greeting === undefined ? this.#finder.find(key) : this.#findWhenGreeted(key);
   }
 
-  async #findWhenGreeted(key: CursorKey): Promise<void> {
+  async #findWhenGreeted(key: CursorKey): Promise<boolean> {
     await this.#greeting;
-    await this.#finder.find(key);
+    return await this.#finder.find(key);
+  }
+
+  /** Whether a cursor that was asked for and is not known here is known nowhere: all have answered, or all that others ever told is here,
+   *  and NATS is there to hear more from. */
+  async isNowhere(areAllAnswered: boolean): Promise<boolean> {
+    if (areAllAnswered) return true;
+    return this.isCurrent && (await this.#reachesNats()) && this.isCurrent;
+  }
+
+  /** A connection may be cut and not know it yet. */
+  async #reachesNats(): Promise<boolean> {
+    const { connection } = this.#options;
+    const reached = connection.flush().then(
+      () => true,
+      () => false,
+    );
+    const late = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), findMs).unref());
+    return await Promise.race([reached, late]);
   }
 
   /** Says goodbye and hears no more. The connection stays. */

@@ -53,6 +53,11 @@ export class Peers {
     for (const [run, { heardAt }] of this.#peers) if (heardAt < since) this.#peers.delete(run);
   }
 
+  /** How many are known, also of those who do not answer. */
+  get count(): number {
+    return this.#peers.size;
+  }
+
   /** Those who answer, as far as is known. */
   get answering(): Run[] {
     return Array.from(this.#peers.values(), ({ run, isSilent }) => (isSilent ? "" : run)).filter(

@@ -20,6 +20,7 @@ import {
   RecentMap,
   type State,
   isLater,
+  provisional,
 } from "../state/index.ts";
 import { Complaints } from "./complaints.ts";
 
@@ -27,8 +28,10 @@ import { Complaints } from "./complaints.ts";
 const gatherMs = 100;
 /** and after they could not be written. */
 const retryMs = 1_000;
-/** Names remembered of cursors that cannot be written. */
+/** Names remembered of cursors that cannot be written, */
 const keptRefused = 1_000;
+/** and of those confirmed. */
+const keptConfirmed = 20_000;
 /** Cursors kept in memory once they are written. */
 const keptCursors = 100_000;
 /** Cursors that wait to be written, past which no more are taken from other nodes. */
@@ -96,6 +99,8 @@ export class CursorKeeper implements KeptCursors {
   #writing = new Map<CursorKey, Gathered>();
   /** Written lately. Nobody else writes cursors, so these are the truth whatever snapshot a read of the tables would see. */
   readonly #kept = new RecentMap<CursorKey, Cursor>(keptCursors / 2);
+  /** Provisional ones that were confirmed here, and not moved by another node since. */
+  readonly #confirmed = new RecentMap<CursorKey, true>(keptConfirmed / 2);
   readonly #refused = new RecentMap<CursorKey, CursorError>(keptRefused / 2);
   #refusedCount = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -117,16 +122,32 @@ export class CursorKeeper implements KeptCursors {
 
   acknowledge(key: CursorKey, offset: Offset, generation: number): void {
     const cursor = this.get(key);
-    if (cursor !== undefined && (offset <= cursor.offset || generation !== cursor.generation)) return;
-    this.#gather(key, { offset, generation, isFromElsewhere: false });
+    if (cursor === undefined) this.#gather(key, { offset, generation, isFromElsewhere: false });
+    else if (offset > cursor.offset && this.#isOf(generation, cursor, key))
+      this.#gather(key, { offset, generation: cursor.generation, isFromElsewhere: false });
   }
 
-  begin(key: CursorKey, offset: Offset): void {
-    if (this.get(key) === undefined) this.#gather(key, { offset, generation: 0, isFromElsewhere: false });
+  /** `generation`: `provisional` where there may be a cursor that cannot be known of here. */
+  begin(key: CursorKey, offset: Offset, generation = 0): void {
+    if (this.get(key) === undefined) this.#gather(key, { offset, generation, isFromElsewhere: false });
+  }
+
+  /** There is no other cursor anywhere: a provisional one is as good as any from now on. */
+  confirm(key: CursorKey): void {
+    const cursor = this.get(key);
+    if (cursor?.generation !== provisional) return;
+    this.#confirmed.set(key, true);
+    this.#gather(key, { offset: cursor.offset, generation: 0, isFromElsewhere: false });
+  }
+
+  /** Whether what is acknowledged in `generation` is of this very cursor: not of one from before a seek, or that another undid. */
+  #isOf(generation: number, cursor: Cursor, key: CursorKey): boolean {
+    if (generation === cursor.generation) return true;
+    return generation === provisional && cursor.generation === 0 && this.#confirmed.get(key) === true;
   }
 
   seek(key: CursorKey, offset: Offset): void {
-    const generation = (this.get(key)?.generation ?? 0) + 1;
+    const generation = Math.max(this.get(key)?.generation ?? 0, 0) + 1;
     this.#gather(key, { offset, generation, isFromElsewhere: false });
   }
 
@@ -134,6 +155,7 @@ export class CursorKeeper implements KeptCursors {
   merge(key: CursorKey, cursor: Cursor): boolean {
     if (!isLater(cursor, this.get(key))) return true;
     if (this.#gathered.size >= maxGathered) return false;
+    this.#confirmed.delete(key);
     this.#gather(key, { ...cursor, isFromElsewhere: true });
     return true;
   }

@@ -1,10 +1,13 @@
 /* Cursors: how far each device of a user has read each stream.
  *
- *   cursors   user u32 | device UTF-8 | 0 | stream UTF-8   ->  offset u48 | generation u32
+ *   cursors   user u32 | device UTF-8 | 0 | stream UTF-8   ->  offset u48 | generation i32
  *
  * Not commands: a cursor is the maximum of what was acknowledged within a generation. Seeking back opens a new
  * generation, so that a late acknowledgement of the old one cannot undo it. So of two accounts of one cursor the later one
  * is the truth, in whatever order and however often they are heard.
+ *
+ * Below all generations is the provisional one, -1: of a cursor that was begun where nobody could know whether there is another, at a
+ * node that others cannot be asked from. Whatever was begun or acknowledged elsewhere undoes it.
  *
  * Devices come and are not heard of again, and a client may call itself by a new name each time: a user has so many
  * cursors at most, and a new one past that takes the place of the one furthest behind. One that another node tells of has to be
@@ -28,6 +31,9 @@ const maxTableKeyBytes = 1_978;
 export class CursorError extends Error {
   override readonly name = "CursorError";
 }
+
+/** The generation of a cursor that was begun without knowing whether there is another elsewhere. */
+export const provisional = -1;
 
 /** What makes of a key the next one there could be. */
 const justAfter = Buffer.alloc(1);
@@ -81,7 +87,7 @@ export class Cursors {
     }
     const bytes = Buffer.allocUnsafe(10);
     writeU48(bytes, 0, cursor.offset);
-    bytes.writeUInt32BE(cursor.generation, 6);
+    bytes.writeInt32BE(cursor.generation, 6);
     this.#table.putSync(name, bytes);
     return last === undefined ? undefined : keyOf(last.name);
   }
@@ -101,13 +107,13 @@ export class Cursors {
 }
 
 const userBytes = 4;
-const maxGeneration = 2 ** 32 - 1;
+const maxGeneration = 2 ** 31 - 1;
 
 /** @throws CursorError */
 function refuseUnwritable(name: Buffer, { offset, generation }: Cursor): void {
   if (name.length > maxCursorKeyBytes)
     throw new CursorError(`a cursor's name has ${maxCursorKeyBytes} bytes at most; got ${name.length}`);
-  if (!isWhole(offset, maxOffset) || !isWhole(generation, maxGeneration))
+  if (!isWhole(offset, maxOffset) || (generation !== provisional && !isWhole(generation, maxGeneration)))
     throw new CursorError(`a cursor is an offset and a generation; got ${offset} and ${generation}`);
 }
 
@@ -136,5 +142,5 @@ function keyOf(bytes: Buffer): CursorKey {
 }
 
 function cursorOf(bytes: Buffer): Cursor {
-  return { offset: readU48(bytes, 0), generation: bytes.readUInt32BE(6) };
+  return { offset: readU48(bytes, 0), generation: bytes.readInt32BE(6) };
 }

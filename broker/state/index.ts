@@ -10,6 +10,7 @@ export {
   cursorKey,
   isLater,
   maxCursorKeyBytes,
+  provisional,
 } from "./cursors.ts";
 export {
   type Content,

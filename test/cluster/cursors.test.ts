@@ -206,3 +206,43 @@ await natsTest(
     t.same(postsOf(again), posts.slice(2));
   },
 );
+
+for (const workers of each) {
+  await natsTest(
+    tap,
+    `a first resume at a node that is cut off begins no cursor that undoes the true one (${workers} workers)`,
+    { timeoutMs },
+    async (t) => {
+      const { a, b, way } = await two(t, workers);
+      const onA = await connect(a, "ann");
+      const posts = await publish(onA, 4);
+      const writer = await connect(b, "bob");
+      await writer.request("follow", { user: "ann" });
+      await writer.request("get", { post: posts[3] }); // so far b is
+      way.hold();
+      const { sub } = await onA.subscribe("home", { from: "earliest" });
+      await onA.request("ack", { sub, cursor: posts[0] });
+      await b.untilUnready();
+      const cut = await connect(b, "ann");
+      const served = await cut.subscribeLive("home");
+      t.ok(offsetOf(served.start) >= offsetOf(posts[3]), "who is not known there is served, from the head");
+      await cut.request("ack", { sub: served.sub, cursor: served.start });
+      const fresh = await (await connect(b, "ann", "tv")).subscribe("home");
+      way.release();
+      await b.untilReady();
+      await until(async () => (await onDisk(b)) === `0:${offsetOf(posts[0])}`);
+      await cut.request("ack", { sub: served.sub, cursor: (await publish(onA, 1))[0] });
+      for (const node of [a, b]) {
+        const again = await connect(node, "ann");
+        const inbox = await again.subscribeLive("home");
+        t.equal(inbox.start, posts[0], `${node.name}: the true one`);
+        await again.until(() => postsOf(inbox).length === 4);
+        t.same(postsOf(inbox).slice(0, 3), posts.slice(1), `${node.name}: and nothing is skipped`);
+        const tv = await (await connect(node, "ann", "tv")).subscribe("home");
+        t.equal(tv.start, fresh.start, `${node.name}: what was begun there and nowhere else stays`);
+        again.terminate();
+      }
+      t.equal(await onDisk(a), `0:${offsetOf(posts[0])}`);
+    },
+  );
+}

@@ -1,6 +1,7 @@
 /* Gossip messages: what is sent is what is read, and no bytes do harm. */
 
 import fc from "fast-check";
+import { Unpackr } from "msgpackr";
 import tap from "tap";
 
 import {
@@ -9,7 +10,7 @@ import {
   decodeGossip,
   encodeGossip,
 } from "../../broker/cluster/gossip-messages.ts";
-import { cursorKey, maxOffset } from "../../broker/state/index.ts";
+import { cursorKey, maxOffset, provisional } from "../../broker/state/index.ts";
 
 const key = fc
   .tuple(fc.integer({ min: 1, max: 2 ** 32 - 1 }), fc.string({ maxLength: 20 }), fc.string({ maxLength: 20 }))
@@ -98,3 +99,29 @@ function refusal(bytes: Uint8Array): unknown {
     return error;
   }
 }
+
+await tap.test(
+  "provisional cursors travel beside the others, where an older version does not look",
+  async (t) => {
+    const rows: [string, number, number][] = [
+      [cursorKey(1, "phone", "home"), 5, 0],
+      [cursorKey(2, "phone", "home"), 6, provisional],
+      [cursorKey(3, "phone", "home"), 7, 2],
+    ];
+    const head = { epoch: "e", run: "r", node: "n" };
+    for (const body of [
+      { kind: "update", number: 1, cursors: rows },
+      { kind: "found", ticket: 1, cursors: rows },
+      { kind: "rows", cursors: rows, next: rows[2]![0], have: null },
+    ] as const) {
+      const bytes = encodeGossip({ ...head, ...body, cursors: [...rows] });
+      const seen = new Unpackr({ useRecords: false, mapsAsObjects: true }).unpack(bytes) as {
+        cursors: unknown[];
+      };
+      t.same(seen.cursors, [rows[0], rows[2]], `${body.kind}: what an older version sees`);
+      const read = decodeGossip(bytes) as { cursors: unknown[] };
+      t.same(new Set(read.cursors), new Set(rows));
+      t.notOk("begun" in read);
+    }
+  },
+);

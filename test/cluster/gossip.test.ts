@@ -309,3 +309,59 @@ await natsTest(
     );
   },
 );
+
+await natsTest(
+  tap,
+  "what is begun where others cannot be asked yields to what they know, and stays where they know nothing",
+  { timeoutMs },
+  async (t) => {
+    const { nats, node } = await ground(t);
+    const [a, b] = [await node("a"), await node("b")];
+    await current(a, b);
+    await nats.stop();
+    await until(() => !a.gossip.isCurrent && !b.gossip.isCurrent);
+    a.cursors.acknowledge(home(1), 5, 0); // a true one, which b cannot know of
+    for (const user of [1, 2]) {
+      t.equal(await b.cursors.get(home(user)), undefined);
+      b.cursors.begin(home(user), 90);
+      const begun = await b.cursors.get(home(user));
+      t.equal(placeOf(begun), "-1:90");
+      b.cursors.acknowledge(home(user), 95, begun!.generation);
+    }
+    await Promise.all([a.cursors.flush(), b.cursors.flush()]);
+    t.equal(b.place(home(2)), "-1:95", "what is acknowledged of it is as provisional");
+    await nats.start();
+    await until(() => b.place(home(1)) === "0:5" && a.place(home(2)) === "-1:95");
+    await current(a, b);
+    t.equal(a.place(home(1)), "0:5");
+    b.cursors.acknowledge(home(1), 99, -1);
+    await b.cursors.flush();
+    t.equal(b.place(home(1)), "0:5", "who was served from the head goes on where they had been before");
+
+    t.equal(placeOf(await b.cursors.get(home(2))), "0:95", "now it is known that there is no other");
+    b.cursors.acknowledge(home(2), 97, -1);
+    await b.cursors.flush();
+    await until(() => a.place(home(2)) === "0:97");
+    t.pass("and who began it goes on acknowledging");
+    const c = await node("c");
+    await until(async () => (await c.all()).size === 2);
+    t.same(await c.all(), await a.all());
+  },
+);
+
+await natsTest(
+  tap,
+  "a cursor is begun for good where all others answer, and where there are none but NATS is",
+  { timeoutMs },
+  async (t) => {
+    const { node } = await ground(t);
+    const a = await node("a");
+    await current(a);
+    for (const user of [1, 2]) {
+      t.equal(await a.cursors.get(home(user)), undefined);
+      a.cursors.begin(home(user), 7);
+      t.equal(placeOf(await a.cursors.get(home(user))), "0:7");
+      if (user === 1) await current(await node("b"), a);
+    }
+  },
+);
