@@ -17,7 +17,14 @@ await tap.test(
     const ended = new Promise<string>((resolve) => {
       onEnd = resolve;
     });
-    const seat = new Seat({ number: 2, core: broker.core, metricsText: async () => "", onServing, onEnd });
+    const seat = new Seat({
+      number: 2,
+      core: broker.core,
+      metricsText: async () => "",
+      onServing,
+      onEnd,
+      onOverRead: () => {},
+    });
     t.teardown(() => seat.kill());
 
     process.kill(seat.pid!, "SIGSTOP");
