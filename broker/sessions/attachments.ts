@@ -8,7 +8,7 @@ import {
   limits,
 } from "../../protocol/index.ts";
 import type { CursorKey, Offset } from "../state/index.ts";
-import { type Sink, Subscription } from "../streams/index.ts";
+import { type Sink, type Stream, Subscription } from "../streams/index.ts";
 import type { Identity } from "./identity.ts";
 import { requireReading } from "./principal.ts";
 import type { CursorName } from "./readers.ts";
@@ -22,6 +22,8 @@ interface Attachment {
   as: string | undefined;
   /** Its reader's handle. */
   reader: string;
+  /** What it asked for; undefined until that is resolved. */
+  stream: Stream | undefined;
   /** Undefined while the reader is no user, and so has no cursor. */
   cursor: CursorKey | undefined;
   /** The cursor's when it began: once the cursor is sought elsewhere, its acknowledgements come too late. */
@@ -57,6 +59,7 @@ export class Attachments {
       subscription: undefined,
       as: typeof fields.as === "string" ? fields.as : undefined,
       reader: "",
+      stream: undefined,
       cursor: undefined,
       generation: 0,
     };
@@ -78,6 +81,7 @@ export class Attachments {
     const from = fields.from ?? "resume";
     const turn = places.turn();
     const { stream, reader } = await operations.resolveStream({ ...fields, as }, principal, "await");
+    this.#take(attachment, stream, reader);
     operations.chargeSubscription(principal, stream);
     const name = { reader, device, stream: stream.name };
     let cursor = readers.keyOf(name);
@@ -88,7 +92,6 @@ export class Attachments {
     requireReading(this.#identity.principal!, { kind: stream.kind, as }); // it may have changed in between
     if (!this.#isClosed) {
       attachment.subscription = new Subscription(attachment.number, stream, this.#sink, position);
-      attachment.reader = reader;
       attachment.cursor = cursor;
       attachment.generation = generation;
       streams.open(attachment.subscription);
@@ -212,6 +215,23 @@ export class Attachments {
     return chosen;
   }
 
+  /** Several loops of one client may read the same stream, each by a subscription of its own; each is sent all of it. */
+  #take(attachment: Attachment, stream: Stream, reader: string): void {
+    const same = this.#held.filter(
+      (other) => other.stream !== undefined && other.reader === reader && isSame(other.stream, stream),
+    );
+    if (same.length >= limits.sameStream) {
+      const numbers = same.map(({ number }) => number).join(", ");
+      throw new WhalesongError(
+        "conflict",
+        `stream: ${stream.name} is open ${same.length} times with this filter, as ${numbers}, which is the most: use one of them`,
+        { field: "stream" },
+      );
+    }
+    attachment.stream = stream;
+    attachment.reader = reader;
+  }
+
   #find(number: number): Attachment | undefined {
     for (const attachment of this.#held) if (attachment.number === number) return attachment;
     return undefined;
@@ -227,4 +247,13 @@ export class Attachments {
     if (attachment?.subscription !== undefined) return attachment as OpenAttachment;
     throw new WhalesongError("not_found", `sub: there is no subscription ${sub}`, { field: "sub" });
   }
+}
+
+/** Whether two streams of one reader hold the same. */
+function isSame(one: Stream, other: Stream): boolean {
+  return (
+    one.name === other.name &&
+    (one.filter.replies ?? "followed") === (other.filter.replies ?? "followed") &&
+    (one.filter.from ?? "everyone") === (other.filter.from ?? "everyone")
+  );
 }
