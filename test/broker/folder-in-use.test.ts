@@ -12,10 +12,9 @@ import tap, { type Test } from "tap";
 import { Broker } from "../../broker/broker.ts";
 import { BrokerProcess } from "../crash/broker-process.ts";
 import { workers } from "../workers/count.ts";
-import { canMakePidNamespace, inPidNamespace } from "./pid-namespace.ts";
+import { inPidNamespace, pidNamespaceTest } from "./pid-namespace.ts";
 
 const main = new URL("../../broker/main.ts", import.meta.url).pathname;
-const noNamespaces = canMakePidNamespace ? false : "PID namespaces can be made by root alone";
 
 async function folder(t: Test): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), "whalesong-in-use-"));
@@ -80,9 +79,9 @@ async function unready({ url }: { url: string }): Promise<string | undefined> {
 
 for (const isFirst of [true, false]) {
   const which = isFirst ? "with the same process id there" : "with another process id there";
-  await tap.test(
+  await pidNamespaceTest(
+    tap,
     `a broker in a PID namespace of its own, ${which}, is refused the folder of another`,
-    { skip: noNamespaces },
     async (t) => {
       const data = await folder(t);
       const broker = await start(t, data, { by: inPidNamespace() });
@@ -98,9 +97,9 @@ for (const isFirst of [true, false]) {
     },
   );
 
-  await tap.test(
+  await pidNamespaceTest(
+    tap,
     `doctor in a PID namespace of its own, ${which}, tells of a running broker and its store, and does it no harm`,
-    { skip: noNamespaces },
     async (t) => {
       const data = await folder(t);
       const broker = await start(t, data, { by: inPidNamespace() });

@@ -126,7 +126,8 @@ for (const [what, take, putBack] of ways) {
 }
 
 await tap.test("put back after the broker was killed: epoch_mismatch", async (t) => {
-  for (const [what, take, putBack] of ways) {
+  // Those that leave the files that are there, whose note is of the opening.
+  for (const [what, take, putBack] of ways.filter(([way]) => /^(cp over|dd)/.test(way))) {
     const at = await place(t);
     await during(at.data, (broker) => publish(broker, 2));
     sh(take, at);
