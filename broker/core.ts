@@ -199,7 +199,7 @@ export class Core {
         this.logger.info("the broker's files are at their path again: writes are taken");
       else
         this.logger.error(
-          { reason: trouble },
+          { reason: trouble, data: this.options.data },
           "the broker's files are not those at its path: writes are refused",
         );
     }

@@ -20,14 +20,12 @@ interface Own {
 }
 
 export class OwnFiles {
-  readonly #path: string;
   readonly #own: readonly Own[];
   #trouble: string | undefined;
   #lookedAt = -Infinity;
 
   /** Of the folder `path`, whose lock is held and whose store is open. */
   constructor(path: string) {
-    this.#path = path;
     const names = [".", storeFile, readersFile, lockFile];
     this.#own = names.map((name) => ({
       name,
@@ -54,10 +52,11 @@ export class OwnFiles {
     for (const { name, path, identity } of this.#own) {
       const found = identityOf(path);
       if (found === identity) continue;
-      const what = name === "." ? "the folder" : `its ${name}`;
+      const what = name === "." ? "the data folder itself" : `in the data folder ${name}`;
+      // Clients are told it, too: not where the folder is.
       return (
-        `data folder ${this.#path}: ${what} ${found === undefined ? "is gone" : "is another"} since this broker opened it; ` +
-        "nothing is written. Put back what was there, or stop this broker and start it again with what there is"
+        `${what} ${found === undefined ? "is gone" : "is another"} since this broker opened it; nothing is written ` +
+        "until what was there is put back, or the broker is started again"
       );
     }
     return undefined;
