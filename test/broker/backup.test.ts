@@ -87,16 +87,16 @@ await tap.test("a backup of a stopped broker is the same store; only its user ma
 
 await tap.test("a backup taken under writes is of one moment, and whole", async (t) => {
   const store = await openStore(t);
-  let isDone = false;
+  const done = new AbortController();
   const writing = (async () => {
-    for (let number = 0; !isDone; number++)
+    for (let number = 0; !done.signal.aborted; number++)
       await store.one(post(`user${number % 20}`, { mentions: ["alice"], tags: ["tag"] }));
   })();
   while (store.state.applied() < 200) await new Promise((resolve) => setImmediate(resolve));
   const target = join(store.folder, "backup");
   const before = store.state.applied();
   const { status, stderr, stdout } = await whalesong(["backup", target, "--data", store.folder, "--json"]);
-  isDone = true;
+  done.abort();
   await writing;
   t.same([status, stderr], [0, ""]);
   const { head } = JSON.parse(stdout) as { head: number };

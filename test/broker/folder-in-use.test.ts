@@ -1,48 +1,15 @@
-/* One broker has a data folder at a time, wherever the second one runs and whatever was removed from the folder; and a broker
- * whose files are gone says so, and takes nothing that would be lost. */
+/* One broker has a data folder at a time, wherever the second one runs and whatever was removed from the folder. */
 
 import { spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
-import tap, { type Test } from "tap";
+import tap from "tap";
 
-import { Broker } from "../../broker/broker.ts";
-import { BrokerProcess } from "../crash/broker-process.ts";
-import { workers } from "../workers/count.ts";
+import { folder, postsOf, publish, start, unready } from "./own-folder.ts";
 import { inPidNamespace, pidNamespaceTest } from "./pid-namespace.ts";
 
 const main = new URL("../../broker/main.ts", import.meta.url).pathname;
-
-async function folder(t: Test): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), "whalesong-in-use-"));
-  t.teardown(() => rm(path, { recursive: true, force: true }));
-  return join(path, "data");
-}
-
-interface Started {
-  by?: string[];
-  flags?: string[];
-}
-
-async function start(
-  t: Test,
-  data: string,
-  { by = [], flags = [] }: Started = {},
-): Promise<BrokerProcess & { log: () => string }> {
-  let log = "";
-  const broker = await BrokerProcess.launch(
-    ["--data", data, "--port", "0", "--log-level", "warn", ...flags],
-    {
-      by,
-      onLog: (text) => (log += text),
-    },
-  );
-  t.teardown(() => (broker.hasEnded ? undefined : broker.kill()));
-  return Object.assign(broker, { log: () => log });
-}
 
 /** Tries to start another broker, in a namespace of its own where `by` says so. What it says when it is refused. */
 function second(data: string, by: string[] = []): string {
@@ -54,27 +21,6 @@ function second(data: string, by: string[] = []): string {
     killSignal: "SIGKILL",
   });
   return status === 1 ? stderr : `status ${status}: ${stdout}${stderr}`;
-}
-
-async function publish({ url }: { url: string }, text: string): Promise<{ status: number; code?: string }> {
-  const answer = await fetch(`${url}/v1/posts?user=alice`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ text }),
-  });
-  const { error } = (await answer.json()) as { error?: { code: string } };
-  return error === undefined ? { status: answer.status } : { status: answer.status, code: error.code };
-}
-
-async function postsOf({ url }: { url: string }): Promise<number> {
-  const answer = await fetch(`${url}/v1/streams/user%3Aalice?user=bob&limit=100`);
-  return ((await answer.json()) as { items: unknown[] }).items.length;
-}
-
-/** Why it is not ready; undefined when it is. */
-async function unready({ url }: { url: string }): Promise<string | undefined> {
-  const answer = await fetch(`${url}/readyz`);
-  return answer.status === 200 ? undefined : await answer.text();
 }
 
 for (const isFirst of [true, false]) {
@@ -155,62 +101,3 @@ await tap.test(
     }
   },
 );
-
-const removals: [what: string, remove: (data: string) => Promise<void>][] = [
-  ["the folder is removed", (data) => rm(data, { recursive: true })],
-  ["the folder is renamed", (data) => rename(data, `${data}.old`)],
-  [
-    "the folder is another",
-    async (data) => {
-      await rename(data, `${data}.old`);
-      await mkdir(data);
-    },
-  ],
-  ["data.mdb is removed", (data) => rm(join(data, "data.mdb"))],
-  ["lock.mdb is removed", (data) => rm(join(data, "lock.mdb"))],
-  ["the lock is removed", (data) => rm(join(data, "lock"))],
-  [
-    "data.mdb is another",
-    async (data) => {
-      await writeFile(join(data, "new"), "");
-      await rename(join(data, "new"), join(data, "data.mdb"));
-    },
-  ],
-];
-
-for (const [what, remove] of removals) {
-  await tap.test(`${what} under a running broker: writes are refused, and it is unready`, async (t) => {
-    const data = await folder(t);
-    const broker = await Broker.start({ data, port: 0, logLevel: "silent", workers, drainMs: 0 });
-    t.teardown(() => broker.stop());
-    t.same(await publish(broker, "kept"), { status: 201 });
-    await remove(data);
-    await sleep(150); // what is asked sooner may still be taken
-    for (const text of ["a", "b"]) t.same(await publish(broker, text), { status: 503, code: "unavailable" });
-    t.match(await unready(broker), /data folder .* (is gone|is another) since this broker opened it/);
-    t.equal(await postsOf(broker), 1, "what it has is still read");
-  });
-}
-
-await tap.test(
-  "a broker whose folder is removed says so in its log, once, and stops when it is told to",
-  async (t) => {
-    const data = await folder(t);
-    const broker = await start(t, data);
-    await rm(data, { recursive: true });
-    while (!broker.log().includes("files are not those at its path")) await sleep(10);
-    await broker.stop();
-    t.equal(broker.log().trim().split("\n").length, 1, broker.log());
-  },
-);
-
-await tap.test("a folder that is put back where it was is taken again", async (t) => {
-  const data = await folder(t);
-  const broker = await Broker.start({ data, port: 0, logLevel: "silent", workers, drainMs: 0 });
-  t.teardown(() => broker.stop());
-  await rename(data, `${data}.old`);
-  while ((await publish(broker, "refused")).status === 201) await sleep(10);
-  await rename(`${data}.old`, data);
-  while ((await publish(broker, "taken")).status !== 201) await sleep(10);
-  while ((await unready(broker)) !== undefined) await sleep(10);
-});
