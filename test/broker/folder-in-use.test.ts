@@ -6,6 +6,7 @@ import { join } from "node:path";
 
 import tap from "tap";
 
+import { budget } from "../pace.ts";
 import { folder, postsOf, publish, start, unready } from "./own-folder.ts";
 import { inPidNamespace, pidNamespaceTest } from "./pid-namespace.ts";
 
@@ -17,7 +18,7 @@ function second(data: string, by: string[] = []): string {
   const serve = ["serve", "--data", data, "--port", "0", "--workers", "0"];
   const { status, stderr, stdout } = spawnSync(program, [...args, ...serve], {
     encoding: "utf8",
-    timeout: 60_000,
+    timeout: budget(60_000),
     killSignal: "SIGKILL",
   });
   return status === 1 ? stderr : `status ${status}: ${stdout}${stderr}`;
@@ -53,7 +54,7 @@ for (const isFirst of [true, false]) {
       for (const more of [["--json"], ["--digest"]]) {
         const [program, ...args] = [...inPidNamespace({ isFirst }), process.execPath, "--import=tsx", main];
         const command = [...args, "doctor", "--data", data, "--port", "0", ...more];
-        const { stdout, stderr } = spawnSync(program, command, { encoding: "utf8", timeout: 60_000 });
+        const { stdout, stderr } = spawnSync(program, command, { encoding: "utf8", timeout: budget(60_000) });
         t.equal(stderr, "");
         if (more[0] === "--digest") t.match(stdout, /^epoch \w+ {2}head 1 {2}digest [0-9a-f]{64}\n$/);
         else {
