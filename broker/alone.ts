@@ -6,21 +6,23 @@ import { type AddressInfo, type Server, createServer } from "node:net";
 import type { Service } from "./service.ts";
 import type { Core } from "./core.ts";
 import { Front } from "./front.ts";
-import { type Metrics, createMetrics } from "./metrics.ts";
+import { createMetrics } from "./metrics.ts";
 import { connectionsThatFit, mostConnections, openFileLimit } from "./open-files.ts";
 import type { Authenticator } from "./sessions/index.ts";
+import { SharedScrape } from "./shared-scrape.ts";
 import type { Entry, Offset } from "./state/index.ts";
 
 export class Alone implements Service {
   readonly #core: Core;
   readonly #front: Front;
-  readonly #metrics: Metrics;
+  readonly #scrape: SharedScrape;
   /** Of further addresses that its host's name stands for. */
   readonly #others: Server[] = [];
 
   static async create(core: Core, authenticator: Authenticator): Promise<Alone> {
     const { options, logger, state, log, cursors, intake } = core;
     const metrics = createMetrics({ state, log, cursors, cluster: core.cluster });
+    const scrape = new SharedScrape(() => metrics.text(), options.metricsShareMs);
     const front = await Front.create({
       options,
       logger,
@@ -32,15 +34,15 @@ export class Alone implements Service {
       metrics,
       connections: mostConnections(options.maxConnections, connectionsThatFit(openFileLimit())),
       readiness: () => core.readiness,
-      metricsText: () => metrics.text(),
+      metricsText: () => scrape.text(),
     });
-    return new Alone(core, front, metrics);
+    return new Alone(core, front, scrape);
   }
 
-  private constructor(core: Core, front: Front, metrics: Metrics) {
+  private constructor(core: Core, front: Front, scrape: SharedScrape) {
     this.#core = core;
     this.#front = front;
-    this.#metrics = metrics;
+    this.#scrape = scrape;
   }
 
   async start(): Promise<void> {
@@ -58,7 +60,7 @@ export class Alone implements Service {
   }
 
   metricsText(): Promise<string> {
-    return this.#metrics.text();
+    return this.#scrape.text();
   }
 
   countSessions(): number {

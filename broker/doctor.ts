@@ -285,8 +285,15 @@ async function isBroker(host: string, port: number): Promise<boolean> {
   // A timer that keeps the process: a peer that hangs up at once leaves nothing else to wait for.
   const timer = setTimeout(() => patience.abort(), greetingMs);
   try {
-    const answer = await fetch(`http://${name}:${port}/metrics`, { signal: patience.signal });
-    return (await answer.text()).includes("whalesong_");
+    // Its metrics may be told at the operators' port alone; what it serves is told at each port for clients.
+    for (const [path, sign] of [
+      ["/metrics", "whalesong_"],
+      ["/openapi.json", '"Whalesong"'],
+    ] as const) {
+      const answer = await fetch(`http://${name}:${port}${path}`, { signal: patience.signal });
+      if ((await answer.text()).includes(sign)) return true;
+    }
+    return false;
   } catch {
     return false;
   } finally {

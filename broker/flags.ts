@@ -76,8 +76,15 @@ const flags: [name: keyof BrokerOptions, flag: string, text: string, parse?: (va
   [
     "operatorPort",
     "--operator-port <number>",
-    "answer health checks and metrics on a port of its own, too",
+    "a port of its own for health checks, and for metrics, which are then told there alone",
     parsePort,
+  ],
+  ["operatorHost", "--operator-host <address>", "address of that port (default: --host)"],
+  [
+    "metricsShareMs",
+    "--metrics-share <duration>",
+    "give one scrape's metrics to all who ask within so long",
+    parseDuration,
   ],
   ["backlog", "--backlog <number>", "connections that may wait until they are accepted", parseCount],
   ["data", "--data <folder>", "data folder"],

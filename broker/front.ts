@@ -97,7 +97,7 @@ export class Front {
       authenticator,
       logger,
       health: { readiness: parts.readiness },
-      metrics: parts.metricsText,
+      metrics: options.operatorPort === undefined ? parts.metricsText : undefined,
       version: packageVersion(),
       browserClientFile: browserClientFile(),
       corsOrigins: options.corsOrigins,

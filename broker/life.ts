@@ -9,7 +9,7 @@ import type { AddressInfo } from "node:net";
 import { Alone } from "./alone.ts";
 import { Core } from "./core.ts";
 import type { Logger } from "./logger.ts";
-import type { BrokerOptions } from "./options.ts";
+import { type BrokerOptions, isLoopback, isOpenMode } from "./options.ts";
 import { type Service, urlOf } from "./service.ts";
 import type { Authenticator } from "./sessions/index.ts";
 import { createOperatorServer } from "./transports/operators.ts";
@@ -80,13 +80,15 @@ export class Life {
 }
 
 async function openOperatorPort(core: Core, service: Service): Promise<FastifyInstance | undefined> {
-  const { host, operatorPort } = core.options;
+  const { operatorPort, corsOrigins } = core.options;
+  const host = core.options.operatorHost ?? core.options.host;
   if (operatorPort === undefined) return undefined;
   const server = await createOperatorServer({
     logger: core.logger,
     version: packageVersion(),
     health: { readiness: () => core.readiness },
     metrics: () => service.metricsText(),
+    guardedBut: isOpenMode(core.options) && isLoopback(host) ? corsOrigins : undefined,
   });
   await server.listen({ host, port: operatorPort });
   return server;

@@ -20,8 +20,13 @@ export interface BrokerOptions {
    * place is tried again by its client's kernel, a second later at the soonest.
    */
   backlog: number;
-  /** A port of its own for `/healthz`, `/readyz` and `/metrics`, which the others' port answers too; 0 takes a free one. */
+  /** A port of its own for `/metrics`, which is told there alone, and `/healthz` and `/readyz`, which the clients' port answers
+   *  too; 0 takes a free one. */
   operatorPort: number | undefined;
+  /** The address that it listens on; by default `host`. In open mode too it may be any: nothing of a user is told there. */
+  operatorHost: string | undefined;
+  /** How long one scrape's metrics are given to others who ask, in ms; 0: each makes its own. */
+  metricsShareMs: number;
   /** The data folder; made when missing. */
   data: string;
   /** At this start the epoch changes, since history may have been lost: readers' cursors are refused with `epoch_mismatch`. */
@@ -126,6 +131,8 @@ export const defaults: BrokerOptions = {
   port: 5252,
   backlog: 4_096,
   operatorPort: undefined,
+  operatorHost: undefined,
+  metricsShareMs: 1_000,
   data: "./data",
   newEpoch: false,
   sameEpoch: false,
@@ -190,6 +197,7 @@ const ranges: Partial<Record<keyof BrokerOptions, [least: number, most: number]>
   port: [0, 65_535],
   backlog: [1, 65_535],
   operatorPort: [0, 65_535],
+  metricsShareMs: [0, 60_000],
   workers: [0, 64],
   maxTokenAgeMs: [1_000, 3_650 * day],
   retainAgeMs: [1, Number.MAX_SAFE_INTEGER],
@@ -233,6 +241,8 @@ export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
   }
   if (!Number.isInteger(options.workers))
     throw new OptionsError(`workers: a whole number; got ${options.workers}`);
+  if (options.operatorHost !== undefined && options.operatorPort === undefined)
+    throw new OptionsError("operatorHost: it is the address of --operator-port, which is missing");
   for (const origin of options.corsOrigins) checkOrigin(origin);
   const ways = [options.authSecret, options.authSecretFile, options.jwks];
   if (ways.filter((way) => way !== undefined).length > 1) {
@@ -309,7 +319,8 @@ const loopback = new BlockList();
 loopback.addSubnet("127.0.0.0", 8, "ipv4");
 loopback.addAddress("::1", "ipv6");
 
-function isLoopback(host: string): boolean {
+/** Whether nobody but this machine reaches what listens there. */
+export function isLoopback(host: string): boolean {
   const family = isIP(host);
   return family === 0 ? host === "localhost" : loopback.check(host, family === 6 ? "ipv6" : "ipv4");
 }

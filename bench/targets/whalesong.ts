@@ -54,6 +54,8 @@ export class Whalesong implements Target {
       "0",
       "--operator-port",
       "0",
+      "--metrics-share",
+      "0ms",
       "--data",
       folder,
       "--log-level",
@@ -132,11 +134,11 @@ export class RunningWhalesong implements Running {
   }
 
   health(): Promise<Health | undefined> {
-    return readHealth(this.#url, undefined);
+    return readHealth(this.#operatorUrl, undefined);
   }
 
   counter(name: string): Promise<number | undefined> {
-    return readCounter(this.#url, undefined, name);
+    return readCounter(this.#operatorUrl, undefined, name);
   }
 
   async collectGarbage(): Promise<void> {

@@ -103,12 +103,7 @@ export class Streams {
    * A stream by its name, for a reader: by number, 0 for one who is no user. To subscribe to it, `awaiting` is the reader's handle: then
    * reader and author may be users only later. @throws `bad_request`, `not_found` when its user or post is not known
    */
-  resolve(
-    text: string,
-    filter: Filter | undefined = noFilter,
-    reader: UserNo,
-    awaiting?: string,
-  ): Stream {
+  resolve(text: string, filter: Filter | undefined = noFilter, reader: UserNo, awaiting?: string): Stream {
     const parsed = parseStream(text);
     checkFilter(parsed, filter);
     // Literals, each whole: an object put together by spreading brings a shape of its own, larger than itself.

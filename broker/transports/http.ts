@@ -56,8 +56,8 @@ export interface HttpParts {
     /** Why it does not serve at present; undefined when it does. */
     readiness(): string | undefined | Promise<string | undefined>;
   };
-  /** Metrics in Prometheus' text format. */
-  metrics: () => Promise<string>;
+  /** Metrics in Prometheus' text format; undefined where the operators' port alone has them. */
+  metrics: (() => Promise<string>) | undefined;
   /** Of the broker. */
   version: string;
   /** The built browser client. */
@@ -200,7 +200,7 @@ function guardOrigins(server: FastifyInstance, { corsOrigins, authenticator }: H
 }
 
 /** By the route that a path has found, however the path is spelled: monitors ask by any name, and learn nothing of anybody. */
-function isHealthCheck(route: string | undefined): boolean {
+export function isHealthCheck(route: string | undefined): boolean {
   return route === "/healthz" || route === "/readyz";
 }
 
@@ -327,9 +327,14 @@ export function addHealthRoutes(
     if (reason !== undefined) throw new WhalesongError("unavailable", reason);
     return { status: "ready" };
   });
-  server.get("/metrics", async (_request, reply) =>
-    reply.type("text/plain; version=0.0.4; charset=utf-8").send(await metrics()),
-  );
+  server.get("/metrics", async (_request, reply) => {
+    if (metrics === undefined)
+      throw new WhalesongError(
+        "not_found",
+        "metrics are told at the operators' port alone (--operator-port)",
+      );
+    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(await metrics());
+  });
 }
 
 function addFiles(server: FastifyInstance, { version, browserClientFile }: HttpParts): void {

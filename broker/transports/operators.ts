@@ -6,12 +6,24 @@
 
 import { type FastifyInstance, LogController, fastify } from "fastify";
 
-import { type HttpParts, addHealthRoutes, frameworkLogger, inTurn, refuseUnknown, refuser } from "./http.ts";
+import {
+  type HttpParts,
+  addHealthRoutes,
+  frameworkLogger,
+  inTurn,
+  isHealthCheck,
+  refuseUnknown,
+  refuser,
+} from "./http.ts";
+import { checkOpenModeOrigin } from "./origins.ts";
 
 /** Programs that ask keep a connection each; more than these are closed: files are kept for other things. */
 const mostConnections = 64;
 
-export type OperatorParts = Pick<HttpParts, "logger" | "health" | "metrics" | "version">;
+export type OperatorParts = Pick<HttpParts, "logger" | "health" | "metrics" | "version"> & {
+  /** Where pages are refused that use this machine's reach, as a broker in open mode does: the origins that are allowed. */
+  guardedBut: readonly string[] | undefined;
+};
 
 /** The server, ready to listen. */
 export async function createOperatorServer(parts: OperatorParts): Promise<FastifyInstance> {
@@ -25,6 +37,10 @@ export async function createOperatorServer(parts: OperatorParts): Promise<Fastif
   });
   server.setErrorHandler((error, _request, reply) => refuse(error, reply));
   server.addHook("onRequest", inTurn);
+  server.addHook("onRequest", async ({ raw, routeOptions }) => {
+    if (parts.guardedBut !== undefined && !isHealthCheck(routeOptions.url))
+      checkOpenModeOrigin(raw, parts.guardedBut);
+  });
   server.addHook("onRequest", refuseUnknown);
   addHealthRoutes(server, parts);
   await server.ready();

@@ -9,6 +9,7 @@ import { Front, createAuthenticator } from "../front.ts";
 import { type Logger, createLogger } from "../logger.ts";
 import { type Metrics, createMetrics } from "../metrics.ts";
 import type { BrokerOptions } from "../options.ts";
+import { SharedScrape } from "../shared-scrape.ts";
 import { type Entry, type Offset, State, whenReaderIdIsFree } from "../state/index.ts";
 import type { CoreLink } from "./core-link.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
@@ -63,6 +64,7 @@ export class Worker {
       take: async (user) => void (await link.ask("take", user)),
       now: () => performance.now(),
     });
+    const scrape = new SharedScrape(() => link.ask("metrics", null), options.metricsShareMs);
     const front = await Front.create({
       options,
       logger,
@@ -74,7 +76,7 @@ export class Worker {
       metrics,
       connections: { most: Infinity, excess: "open_files" }, // the first process hands over no more than fit
       readiness: async () => (await link.ask("readiness", null)) ?? undefined,
-      metricsText: () => link.ask("metrics", null),
+      metricsText: () => scrape.text(),
     });
     const worker: Worker = new Worker({ link, logger, state, log, intake, metrics, front }, after);
     link.send(["opened", after]);

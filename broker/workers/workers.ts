@@ -14,6 +14,7 @@ import type { Service } from "../service.ts";
 import type { Core } from "../core.ts";
 import { connectionsThatFit, openFileLimit } from "../open-files.ts";
 import { Periodic } from "../periodic.ts";
+import { SharedScrape } from "../shared-scrape.ts";
 import type { Offset } from "../state/index.ts";
 import { Refusals } from "../transports/admission.ts";
 import { Ledger } from "./ledger.ts";
@@ -46,6 +47,7 @@ export class Workers implements Service {
   readonly #waiting: Socket[] = [];
   readonly #periodic: Periodic;
   readonly #ledger: Ledger;
+  readonly #scrape: SharedScrape;
   readonly #refusals: Refusals;
   /** Connections that one worker can hold open, and that this process can until they are handed over. */
   readonly #fitting: number;
@@ -57,6 +59,7 @@ export class Workers implements Service {
     this.#core = core;
     this.#periodic = new Periodic(core.logger);
     this.#ledger = new Ledger(core, () => this.#posts.map(({ seat }) => seat));
+    this.#scrape = new SharedScrape(() => this.#ledger.text(), core.options.metricsShareMs);
     this.#refusals = new Refusals({
       logger: core.logger,
       onRefused: (excess) => this.#ledger.onConnectionRefused(excess),
@@ -95,7 +98,7 @@ export class Workers implements Service {
   }
 
   metricsText(): Promise<string> {
-    return this.#ledger.text();
+    return this.#scrape.text();
   }
 
   countSessions(): Promise<number> {
@@ -166,7 +169,7 @@ export class Workers implements Service {
     post.seat = new Seat({
       number: post.number,
       core: this.#core,
-      metricsText: () => this.#ledger.text(),
+      metricsText: () => this.#scrape.text(),
       onServing: () => {
         this.#onFirst?.serving();
         for (const socket of this.#waiting.splice(0)) this.#hand(socket);

@@ -88,6 +88,59 @@ await tap.test("there is nothing but health, readiness and metrics", async (t) =
     t.match(await call(url, line), { status: 404, error: { code: "not_found" } }, line);
 });
 
+for (const workers of [0, 1]) {
+  await tap.test(
+    `metrics are told there alone; health is told at both ports; workers: ${workers}`,
+    async (t) => {
+      const { url, operatorUrl } = await startBroker(t, { operatorPort: 0, workers });
+      for (const path of ["/metrics", "/%6detrics", "//metrics"])
+        t.match(await call(url, `GET ${path}`), { status: 404, error: { code: "not_found" } }, path);
+      t.match((await call(url, "GET /metrics")).error, { message: /operators' port alone/ });
+      t.match((await call(operatorUrl!, "GET /metrics")).text, /^whalesong_sessions 0$/m);
+      for (const each of [url, operatorUrl!])
+        for (const path of ["/healthz", "/readyz"])
+          t.equal((await call(each, `GET ${path}`)).status, 200, path);
+      const alone = await startBroker(t, { workers });
+      t.match(
+        (await call(alone.url, "GET /metrics")).text,
+        /^whalesong_sessions 0$/m,
+        "without one all is told at one port",
+      );
+    },
+  );
+
+  await tap.test(`who scrapes more often is given the same text again; workers: ${workers}`, async (t) => {
+    const { url } = await startBroker(t, { metricsShareMs: 60_000, workers });
+    const texts = await Promise.all(
+      Array.from({ length: 50 }, async () => (await call(url, "GET /metrics")).text),
+    );
+    await call(url, "POST /v1/posts?user=alice", { body: { text: "hello" } });
+    texts.push((await call(url, "GET /metrics")).text);
+    t.equal(new Set(texts).size, 1);
+    t.match(texts[0], /^whalesong_sessions 0$/m);
+  });
+}
+
+await tap.test("it has an address of its own, which is no other's to choose", async (t) => {
+  const { url, operatorUrl } = await startBroker(t, { operatorPort: 0, operatorHost: "127.0.0.2" });
+  t.match(operatorUrl, /^http:\/\/127\.0\.0\.2:/);
+  t.match(url, /^http:\/\/127\.0\.0\.1:/);
+  t.equal((await call(operatorUrl!, "GET /metrics")).status, 200);
+  await t.rejects(startBroker(t, { operatorHost: "127.0.0.2" }), /operatorHost: .*--operator-port/);
+});
+
+await tap.test("in open mode no page gets at it", async (t) => {
+  const { operatorUrl } = await startBroker(t, { operatorPort: 0 });
+  for (const headers of [
+    { origin: "https://app.example" },
+    { host: "evil.example" },
+    { "sec-fetch-site": "cross-site" },
+  ] as Record<string, string>[]) {
+    t.equal((await call(operatorUrl!, "GET /%6detrics", { headers })).status, 403);
+    t.equal((await call(operatorUrl!, "GET /readyz", { headers })).status, 200);
+  }
+});
+
 await tap.test("a port that is taken is refused, and the broker's folder is let go of", async (t) => {
   const first = await startBroker(t, { operatorPort: 0 });
   const operatorPort = Number(new URL(first.operatorUrl!).port);

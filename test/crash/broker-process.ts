@@ -32,7 +32,7 @@ export class BrokerProcess {
     flags: readonly string[],
     { main = sources, by = [], onLog }: Launch = {},
   ): Promise<BrokerProcess> {
-    const serve = [main, "serve", "--workers", String(workers), ...flags];
+    const serve = [main, "serve", "--workers", String(workers), "--metrics-share", "0ms", ...flags];
     const [program, ...args] = [...by, process.execPath, "--import=tsx", ...serve];
     const child = spawn(program!, args, {
       stdio: ["ignore", "pipe", onLog === undefined ? "inherit" : "pipe"],

@@ -59,7 +59,14 @@ export async function dataFolder(
 /** Starts a broker, and gives its URL. */
 export async function startBroker(t: Test, options: Partial<BrokerOptions> = {}): Promise<Broker> {
   const data = await dataFolder(t);
-  const broker = await Broker.start({ port: 0, data: data.path, logLevel: "silent", workers, ...options });
+  const broker = await Broker.start({
+    port: 0,
+    data: data.path,
+    logLevel: "silent",
+    workers,
+    metricsShareMs: 0,
+    ...options,
+  });
   data.stopBy(() => broker.stop(0));
   return broker;
 }

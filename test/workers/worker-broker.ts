@@ -31,7 +31,7 @@ export class WorkerBroker implements BrokerUnderTest {
     options: Partial<BrokerOptions> = {},
   ): Promise<WorkerBroker> {
     const unlimited = { userRate: 1e9, userBurst: 1e9, connectionRate: 1e9, connectionBurst: 1e9 };
-    const given = { port: 0, data: folder, logLevel: "fatal", cursorMs, workers } as const;
+    const given = { port: 0, data: folder, logLevel: "fatal", cursorMs, workers, metricsShareMs: 0 } as const;
     const checked = checkOptions({ ...unlimited, ...given, ...options });
     const core: Core = await Core.open(checked, {
       logger: createLogger(checked.logLevel),
