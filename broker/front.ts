@@ -88,6 +88,11 @@ export class Front {
       onFault,
       onRefusal: (code) => metrics.onRefusal(code),
       onFallBack: () => metrics.onFallBack(),
+      onSharedCursor: (cursor, count) =>
+        logger.warn(
+          { ...cursor, sessions: count },
+          "sessions share a durable cursor, and the furthest moves it for all: give each program a device name of its own",
+        ),
       onHello: (session, user, client) => logger.debug({ session, user, client }, "hello"),
     });
     metrics.watch({ streams, sessions });

@@ -28,6 +28,8 @@ interface Attachment {
   cursor: CursorKey | undefined;
   /** The cursor's when it began: once the cursor is sought elsewhere, its acknowledgements come too late. */
   generation: number;
+  /** It resumed from its cursor. */
+  isResumed: boolean;
 }
 
 type OpenAttachment = Attachment & { subscription: Subscription };
@@ -62,6 +64,7 @@ export class Attachments {
       stream: undefined,
       cursor: undefined,
       generation: 0,
+      isResumed: false,
     };
     this.#held = this.#held.concat(attachment); // exactly as long as it has to be, as no spread is
     try {
@@ -94,6 +97,7 @@ export class Attachments {
       attachment.subscription = new Subscription(attachment.number, stream, this.#sink, position);
       attachment.cursor = cursor;
       attachment.generation = generation;
+      if (from === "resume") this.#watch(attachment, name);
       streams.open(attachment.subscription);
     }
     return { sub: attachment.number, stream: stream.name, cursor: state.positions.cursor(position) };
@@ -191,7 +195,7 @@ export class Attachments {
     for (const { subscription } of this.#held) {
       if (subscription !== undefined) this.#services.streams.close(subscription);
     }
-    this.#held = none;
+    for (const attachment of this.#held) this.#forget(attachment);
   }
 
   #numberFor({ as, sub }: FieldsOf<"subscribe">): number {
@@ -239,7 +243,24 @@ export class Attachments {
 
   #forget(gone: Attachment): void {
     const at = this.#held.indexOf(gone);
-    if (at >= 0) this.#held = this.#held.toSpliced(at, 1);
+    if (at < 0) return;
+    this.#held = this.#held.toSpliced(at, 1);
+    this.#unwatch(gone);
+  }
+
+  /** Two subscriptions of this session may share a cursor: it is other sessions that are to be noticed. */
+  #watch(attachment: Attachment, name: CursorName): void {
+    if (!this.#isResumedFrom(attachment.cursor!))
+      this.#services.sharedCursors.enter(attachment.cursor!, name);
+    attachment.isResumed = true;
+  }
+
+  #unwatch({ isResumed, cursor }: Attachment): void {
+    if (isResumed && !this.#isResumedFrom(cursor!)) this.#services.sharedCursors.leave(cursor!);
+  }
+
+  #isResumedFrom(key: CursorKey): boolean {
+    return this.#held.some(({ isResumed, cursor }) => isResumed && cursor === key);
   }
 
   #get(sub: number): OpenAttachment {

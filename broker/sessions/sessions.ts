@@ -10,6 +10,7 @@ import type { Connection } from "./connection.ts";
 import type { Cursors } from "./cursor-keeper.ts";
 import type { Operations } from "./operations.ts";
 import { Session } from "./session.ts";
+import { type OnSharedCursor, SharedCursorWatch } from "./shared-cursor.ts";
 import type { Rate } from "./token-bucket.ts";
 import { UserConnections } from "./user-connections.ts";
 
@@ -44,10 +45,17 @@ export interface SessionServices {
   onFallBack: () => void;
   /** A client said who it is: its session's id, its user, and its own name and version if it gave them. */
   onHello: (session: string, user: string, client: string | undefined) => void;
+  /** Notices durable cursors from which several sessions resume. */
+  sharedCursors: SharedCursorWatch;
   onClosed: (session: Session) => void;
 }
 
-export interface SessionsParts extends Omit<SessionServices, "onClosed" | "userConnections"> {
+export interface SessionsParts extends Omit<
+  SessionServices,
+  "onClosed" | "userConnections" | "sharedCursors"
+> {
+  /** Hears of a durable cursor from which several sessions resume at once; once in a while for each. */
+  onSharedCursor?: OnSharedCursor;
   /** Of one user, at once. @default not limited */
   maxUserConnections?: number;
 }
@@ -60,11 +68,12 @@ export class Sessions {
   readonly #openedAt = new Map<Session, number>();
   #opened = 0;
 
-  constructor({ maxUserConnections = Infinity, ...services }: SessionsParts) {
+  constructor({ maxUserConnections = Infinity, onSharedCursor = () => {}, ...services }: SessionsParts) {
     this.#startedAt = services.elapsed();
     this.#checkedAt = this.#startedAt;
     this.#services = {
       ...services,
+      sharedCursors: new SharedCursorWatch(onSharedCursor),
       userConnections: new UserConnections(maxUserConnections),
       onClosed: (session) => this.#openedAt.delete(session),
     };

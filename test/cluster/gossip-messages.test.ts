@@ -109,16 +109,16 @@ await tap.test(
       [cursorKey(3, "phone", "home"), 7, 2],
     ];
     const head = { epoch: "e", run: "r", node: "n" };
-    for (const body of [
+    for (const sent of [
       { kind: "update", number: 1, cursors: rows },
       { kind: "found", ticket: 1, cursors: rows },
       { kind: "rows", cursors: rows, next: rows[2]![0], have: null },
     ] as const) {
-      const bytes = encodeGossip({ ...head, ...body, cursors: [...rows] });
+      const bytes = encodeGossip({ ...head, ...sent, cursors: [...rows] });
       const seen = new Unpackr({ useRecords: false, mapsAsObjects: true }).unpack(bytes) as {
         cursors: unknown[];
       };
-      t.same(seen.cursors, [rows[0], rows[2]], `${body.kind}: what an older version sees`);
+      t.same(seen.cursors, [rows[0], rows[2]], `${sent.kind}: what an older version sees`);
       const read = decodeGossip(bytes) as { cursors: unknown[] };
       t.same(new Set(read.cursors), new Set(rows));
       t.notOk("begun" in read);

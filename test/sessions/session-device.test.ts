@@ -1,10 +1,14 @@
 /* What names a cursor: a device and a stream, checked alike by whichever way they come, and never so long that they cannot be kept. */
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+
 import { WebSocket } from "ws";
 import tap, { type Test } from "tap";
 
 import { type CodecName, limits, subprotocols } from "../../protocol/index.ts";
-import { call, startBroker } from "../transports/server.ts";
+import { call, dataFolder, startBroker } from "../transports/server.ts";
 import { SessionClient } from "./session-client.ts";
 
 /** What no device may be called, and what the refusal says of it. */
@@ -119,3 +123,65 @@ await tap.test("a stream's name is bounded in every operation that takes one", a
   }
   await client.close();
 });
+
+await tap.test(
+  "two sessions that resume from one cursor at once are warned of, in the log, once in a while",
+  async (t) => {
+    const data = await dataFolder(t);
+    const child = spawn(
+      process.execPath,
+      ["--import=tsx", "broker/main.ts", "serve", "--port", "0", "--data", data.path, "--workers", "0"],
+      { stdio: ["ignore", "pipe", "pipe"] },
+    );
+    const ended = once(child, "exit");
+    data.stopBy(async () => {
+      child.kill();
+      await ended;
+    });
+    const lines: Record<string, unknown>[] = [];
+    const told = createInterface({ input: child.stdout });
+    const said = async (
+      isIt: (line: Record<string, unknown>) => boolean,
+    ): Promise<Record<string, unknown>> => {
+      for (;;) {
+        const found = lines.find(isIt);
+        if (found !== undefined) return found;
+        await once(told, "line");
+      }
+    };
+    told.on("line", (line) => {
+      if (line.startsWith("{")) lines.push(JSON.parse(line) as Record<string, unknown>);
+    });
+    const isWarning = ({ level, device }: Record<string, unknown>): boolean =>
+      level === 40 && device !== undefined;
+    const { url } = (await said(({ url: at }) => typeof at === "string")) as { url: string };
+    const open = (user: string, device: string): Promise<SessionClient> =>
+      SessionClient.open(url, { user, device });
+    const first = await open("ann", "phone");
+    await first.subscribe("home");
+    await first.subscribe("home", { filter: { replies: "none" } });
+    for (const [user, device, stream] of [
+      ["ann", "tv", "home"],
+      ["bob", "phone", "home"],
+      ["ann", "phone", "mentions"],
+    ] as const)
+      await (await open(user, device)).subscribe(stream);
+    const live = await open("ann", "phone");
+    await live.subscribe("home", { from: "live" });
+    t.same(lines.filter(isWarning), [], "another device, user or stream, another filter, another start");
+    for (let i = 0; i < 5; i++) await (await open("ann", "phone")).subscribe("home");
+    t.match(await said(isWarning), { reader: "ann", device: "phone", stream: "home", sessions: 2 });
+    const last = await open("cat", "phone");
+    await last.subscribe("home");
+    await last.close();
+    await (await open("cat", "phone")).subscribe("home");
+    await (await open("dan", "phone")).subscribe("home");
+    await (await open("dan", "phone")).subscribe("home");
+    await said((line) => isWarning(line) && line["reader"] === "dan");
+    t.same(
+      lines.filter(isWarning).map(({ reader }) => reader),
+      ["ann", "dan"],
+      "one line for each cursor, and none for one that had ended",
+    );
+  },
+);
