@@ -29,7 +29,7 @@ tap.teardown(() => rm(folder, { recursive: true }));
 
 await tap.test("clients that come and go leave no object behind in workers", async (t) => {
   countable(t);
-  const broker = await WorkerBroker.for(t, 2, { compress: true, authSecret: secret, pingMs: 1_000 });
+  const broker = await WorkerBroker.for(t, 2, { compress: true, authSecret: secret, pingMs: 5_000 });
   const users = Array.from({ length: 12 }, (_, i) => `u${i}`);
   const thread = await prepare(broker, users, true);
   const { pids } = broker.workers;
