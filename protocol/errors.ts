@@ -78,6 +78,9 @@ export interface ErrorBody extends ErrorDetails {
   retryable: boolean;
 }
 
+/** On every WhalesongError of every copy of this module. */
+const brand = Symbol.for("whalesong.WhalesongError");
+
 /** A refusal with a stable code: thrown by the broker's operations, and by the SDK for an answered error. */
 export class WhalesongError extends Error {
   override readonly name = "WhalesongError";
@@ -96,6 +99,15 @@ export class WhalesongError extends Error {
     this.code = code;
     this.retryable = retryable ?? errorCodes[code].retryable;
     this.details = details;
+  }
+
+  /** An application may load this module twice, as an ES and as a CommonJS module: each knows the other's errors. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && brand in value;
+  }
+
+  get [brand](): true {
+    return true;
   }
 
   /** The map to send. */

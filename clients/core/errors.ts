@@ -19,6 +19,9 @@ const retryable = {
 
 export type ConnectionErrorCode = keyof typeof retryable;
 
+/** On every ConnectionError of every copy of this module. */
+const brand = Symbol.for("whalesong.ConnectionError");
+
 /** The connection's own failure, with a stable code. */
 export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
@@ -37,6 +40,15 @@ export class ConnectionError extends Error {
     this.code = code;
     this.retryable = retryable[code];
     if (options.closeCode !== undefined) this.closeCode = options.closeCode;
+  }
+
+  /** As for WhalesongError: the ES and the CommonJS module know each other's errors. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && brand in value;
+  }
+
+  get [brand](): true {
+    return true;
   }
 }
 

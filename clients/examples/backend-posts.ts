@@ -5,7 +5,7 @@
  * With a token of scope `backend`, `as` names the author of each post. Without authentication a client posts as
  * itself. */
 
-import { connect } from "../node/index.ts";
+import { connect } from "whalesong/client";
 
 const url = process.argv[2] ?? "ws://127.0.0.1:5252";
 const count = Number(process.argv[3] ?? 1_000);

@@ -5,7 +5,7 @@
  * Stops after `seconds`, or on Ctrl-C. A dashboard wants what happens now, so it begins `live` and acknowledges
  * nothing. */
 
-import { connect } from "../node/index.ts";
+import { connect } from "whalesong/client";
 
 const url = process.argv[2] ?? "ws://127.0.0.1:5252";
 const seconds = Number(process.argv[3] ?? Infinity);

@@ -1,10 +1,8 @@
 /* Follow someone, read what they say as they say it, then page back through it.
  *
- *     npx tsx clients/examples/follow-and-read.ts [ws://127.0.0.1:5252]
- *
- * In a project of your own the import is "whalesong/client". */
+ *     npx tsx clients/examples/follow-and-read.ts [ws://127.0.0.1:5252] */
 
-import { connect } from "../node/index.ts";
+import { connect } from "whalesong/client";
 
 const url = process.argv[2] ?? "ws://127.0.0.1:5252";
 await using alice = await connect(url, { user: "alice", device: "example" });

@@ -6,7 +6,7 @@
  * Stops on Ctrl-C. The key makes the answer to a mention one post, even if the bot falls over between answering and
  * acknowledging and meets the same mention again. */
 
-import { connect } from "../node/index.ts";
+import { connect } from "whalesong/client";
 
 const url = process.argv[2] ?? "ws://127.0.0.1:5252";
 const stop = new AbortController();

@@ -5,7 +5,7 @@
  * The broker keeps a cursor for each user, device and stream. A `resume` (the default) begins after the last event
  * this device acknowledged, which the loop does by asking for the next one. */
 
-import { connect, type Stream } from "../node/index.ts";
+import { connect, type Stream } from "whalesong/client";
 
 const url = process.argv[2] ?? "ws://127.0.0.1:5252";
 const laptop = { user: "alice", device: "laptop" };

@@ -1,37 +1,18 @@
 /* The package as its users get it: packed, installed into an empty folder, and used from there. */
 
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import tap from "tap";
 
 import type { RunResult } from "../../bench/report/result.ts";
+import { folderOfTest, pack, project, root, run, start } from "./packed.ts";
 
-/** As a user would run it: the test runner's own hooks into Node.js, which it puts into every child's environment, stay out. */
-const run = (file: string, args: string[], { cwd }: { cwd: string }): Promise<{ stdout: string }> =>
-  promisify(execFile)("env", ["-u", "NODE_OPTIONS", file, ...args], { cwd });
-const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
-
-const folder = await mkdtemp(join(tmpdir(), "whalesong-package-"));
-tap.teardown(() => rm(folder, { recursive: true, force: true }));
-
-tap.before(async () => {
-  const { stdout } = await run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], {
-    cwd: root,
-  });
-  const packed = JSON.parse(stdout) as unknown;
-  // An array of results, or in newer npm a map of them by name.
-  const [{ filename }] = Object.values(packed as object) as [{ filename: string }];
-  await writeFile(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  await run("npm", ["install", "--no-audit", "--no-fund", "--prefer-offline", join(folder, filename)], {
-    cwd: folder,
-  });
-});
+tap.setTimeout(900_000);
+const folder = await folderOfTest();
+await project(folder, [await pack(folder)]);
 
 /** Runs a program written into the folder; its output. */
 async function node(name: string, program: string): Promise<string> {
@@ -76,13 +57,7 @@ await tap.test("the command serves and publishes", async (t) => {
   const command = join(folder, "node_modules/.bin/whalesong");
   const { stdout: version } = await run(command, ["--version"], { cwd: folder });
   t.match(version, /^\d+\.\d+\.\d+/);
-  const broker = spawn(
-    "env",
-    ["-u", "NODE_OPTIONS", command, "serve", "--port", "0", "--data", "./served-data"],
-    {
-      cwd: folder,
-    },
-  );
+  const broker = start(command, ["serve", "--port", "0", "--data", "./served-data"], { cwd: folder });
   t.teardown(() => broker.kill("SIGKILL"));
   const url = await urlOf(broker);
   const { stdout: id } = await run(command, ["post", "from the package", "--user", "alice", "--url", url], {
@@ -102,8 +77,7 @@ await tap.test("the command serves and publishes", async (t) => {
 
 await tap.test("the command measures a broker that runs", async (t) => {
   const command = join(folder, "node_modules/.bin/whalesong");
-  const serve = [command, "serve", "--port", "0", "--data", "./measured-data"];
-  const broker = spawn("env", ["-u", "NODE_OPTIONS", ...serve], { cwd: folder });
+  const broker = start(command, ["serve", "--port", "0", "--data", "./measured-data"], { cwd: folder });
   t.teardown(() => broker.kill("SIGKILL"));
   const url = await urlOf(broker);
   const sizes = ["--online", "30", "--in-flight", "4", "--paced", "600", "--seconds", "0.3"];
