@@ -189,20 +189,34 @@ function finite(number: number): number {
 /** Up to so many bytes of ASCII are sooner put together here than the decoder is asked. */
 const mostAsciiBytes = 24;
 
-/** The part of the standard `TextDecoder` that is used: this folder has neither Node.js' types nor the DOM's. */
-declare const TextDecoder: new (
-  label: "utf-8",
-  options: { fatal: true; ignoreBOM: true },
-) => { decode(bytes: Uint8Array): string };
+interface Utf8Decoder {
+  decode(bytes: Uint8Array): string;
+}
+
+/** The part of the standard `TextDecoder` that is used, where there is one: this folder has neither Node.js' types nor the DOM's,
+ *  and the SDK runs where it is missing. */
+const { TextDecoder } = globalThis as {
+  TextDecoder?: new (label: "utf-8", options: { fatal: true; ignoreBOM: true }) => Utf8Decoder;
+};
 
 /** Made when it is first needed: who speaks JSON needs none. */
-let decoder: InstanceType<typeof TextDecoder> | undefined;
+let decoder: Utf8Decoder | undefined;
 
 function decodeUtf8(bytes: Uint8Array): string {
-  decoder ??= new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  decoder ??=
+    TextDecoder === undefined ? plainDecoder : new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   try {
     return decoder.decode(bytes);
   } catch (cause) {
     throw new MsgpackError("a string is not UTF-8", { cause });
   }
 }
+
+/** Slower, and just as strict: decodeURIComponent takes valid UTF-8 alone. */
+const plainDecoder: Utf8Decoder = {
+  decode(bytes) {
+    let escaped = "";
+    for (const byte of bytes) escaped += byte < 0x10 ? `%0${byte.toString(16)}` : `%${byte.toString(16)}`;
+    return decodeURIComponent(escaped);
+  },
+};
