@@ -152,8 +152,6 @@ await tap.test(
     told.on("line", (line) => {
       if (line.startsWith("{")) lines.push(JSON.parse(line) as Record<string, unknown>);
     });
-    const isWarning = ({ level, device }: Record<string, unknown>): boolean =>
-      level === 40 && device !== undefined;
     const { url } = (await said(({ url: at }) => typeof at === "string")) as { url: string };
     const open = (user: string, device: string): Promise<SessionClient> =>
       SessionClient.open(url, { user, device });
@@ -185,3 +183,7 @@ await tap.test(
     );
   },
 );
+
+function isWarning({ level, device }: Record<string, unknown>): boolean {
+  return level === 40 && device !== undefined;
+}
