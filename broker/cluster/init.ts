@@ -34,6 +34,8 @@ export async function initCluster(
   { replace }: InitOptions,
 ): Promise<Snapshot> {
   const { data, node, clusterReplicas: replicas } = options;
+  const names = clusterNames(options.cluster);
+  await refuseWhileNodesRun(connection, names);
   await refuseFolderInUse(data);
   const holding = await holdingOf(data);
   if (holding.kind === "nothing") {
@@ -42,8 +44,6 @@ export async function initCluster(
         "founds the cluster by itself",
     );
   }
-  const names = clusterNames(options.cluster);
-  await refuseWhileNodesRun(connection, names);
   const logger = createLogger(options.logLevel);
   const log = await LogStream.of(connection, names);
   const snapshots = await Snapshots.of(connection, names, { replicas, logger });
