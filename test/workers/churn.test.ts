@@ -1,6 +1,7 @@
-/* Clients that come and go leave nothing behind in worker processes, nor in the process that hands them over. Compressed, and
+/* Clients that come and go leave nothing behind in worker processes, nor in the process that hands them over: no object, no open file, no slot among LMDB's readers. Compressed, and
  * with tokens. What is asked is whether objects are alive, as in `transports/connection-churn.test.ts`. */
 
+import { readdirSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -27,7 +28,7 @@ const lastSockets = 3;
 const folder = await mkdtemp(join(tmpdir(), "whalesong-counts-"));
 tap.teardown(() => rm(folder, { recursive: true }));
 
-await tap.test("clients that come and go leave no object behind in workers", async (t) => {
+await tap.test("clients that come and go leave no object, open file or reader's slot behind", async (t) => {
   countable(t);
   const broker = await WorkerBroker.for(t, 2, { compress: true, authSecret: secret, pingMs: 5_000 });
   const users = Array.from({ length: 12 }, (_, i) => `u${i}`);
@@ -36,6 +37,8 @@ await tap.test("clients that come and go leave no object behind in workers", asy
   await sessionsEnd(broker);
   const before = await Promise.all(pids.map(countIn));
   const socketsHere = socketsAlive();
+  const filesBefore = pids.map(openFiles);
+  const readersBefore = broker.core.state.readers().length;
 
   for (let round = 1; round <= rounds; round++) {
     const halfOpen: SessionClient[] = [];
@@ -63,6 +66,15 @@ await tap.test("clients that come and go leave no object behind in workers", asy
     t.match(left, { Session: 0, Subscription: 0, Outbox: 0 }, `worker ${i + 1}`);
     t.ok(left.Socket <= most, `worker ${i + 1} has ${left.Socket} sockets; it had ${before[i]!.Socket}`);
   }
+  for (const [i, pid] of pids.entries()) {
+    const allowed = filesBefore[i]! + lastSockets;
+    const open = await lookFor(
+      () => openFiles(pid),
+      (files) => files <= allowed,
+    );
+    t.ok(open <= allowed, `worker ${i + 1} has ${open} open files; it had ${filesBefore[i]}`);
+  }
+  t.equal(broker.core.state.readers().length, readersBefore, "no slot among LMDB's readers is taken");
   const most = socketsHere + lastSockets;
   const left = await lookFor(socketsAlive, (sockets) => sockets <= most);
   t.ok(left <= most, `the first process and the clients have ${left} sockets; they had ${socketsHere}`);
@@ -95,6 +107,10 @@ async function countIn(pid: number): Promise<Counts> {
     if (text !== undefined) return JSON.parse(text) as Counts;
     await sleep(5);
   }
+}
+
+function openFiles(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
 }
 
 function socketsAlive(): number {
