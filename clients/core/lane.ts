@@ -28,6 +28,7 @@ export class Lane<Item extends InLane> {
   #sent = 0;
   #window = Infinity;
   #answersInARow = 0;
+  #heldUntilMs = -Infinity;
   #isHeld = false;
   #refusalsInARow = 0;
 
@@ -39,10 +40,6 @@ export class Lane<Item extends InLane> {
   /** The broker's rate is what requests here wait for. */
   get isHeldBack(): boolean {
     return this.#isHeld || this.#window !== Infinity;
-  }
-
-  get isHeld(): boolean {
-    return this.#isHeld;
   }
 
   /** Holds in a row without an answer between them. */
@@ -97,13 +94,21 @@ export class Lane<Item extends InLane> {
     this.#sent--;
   }
 
-  /** A sent request was refused for its rate; the lane is held until `release`. */
+  /** A sent request was refused for its rate; `hold` follows. */
   refused(): void {
     this.#sent--;
     this.#answersInARow = 0;
+    // The others of one flight are refused together with the first.
+    if (this.#window !== 1 || !this.#isHeld) this.#refusalsInARow++;
     this.#window = 1;
-    if (!this.#isHeld) this.#refusalsInARow++;
+  }
+
+  /** None is sent before this time. Whether somebody has to `release` the lane then, whom nobody told yet. */
+  hold(untilMs: number): boolean {
+    const wasHeld = this.#isHeld;
+    this.#heldUntilMs = Math.max(this.#heldUntilMs, untilMs);
     this.#isHeld = true;
+    return !wasHeld;
   }
 
   /** Puts a refused request back to its place. */
@@ -118,8 +123,12 @@ export class Lane<Item extends InLane> {
     this.#queue.splice(low, 0, item);
   }
 
-  release(): void {
+  /** Ends the hold if it is time, or answers for how many milliseconds it goes on. */
+  release(nowMs: number): number {
+    const leftMs = this.#heldUntilMs - nowMs;
+    if (leftMs > 0) return leftMs;
     this.#isHeld = false;
+    return 0;
   }
 
   /** The session is gone: `waiting`, in the order of their ids, are all that wait, and nothing is sent. */

@@ -8,7 +8,8 @@
  * every operation may be applied twice, since a post carries its key. The others belong to their session and go with
  * it, silently. Frames are encoded when asked, so that what the caller changes later does not travel.
  *
- * A request refused as `rate_limited` has not taken effect. It waits as long as the broker asked, and is sent again under its old
+ * Commands are sent no faster than the broker's rates, which `hello` tells, let them through (pace.ts). So they keep their order. A
+ * request that is refused as `rate_limited` nevertheless has not taken effect. It waits as long as the broker asked, and is sent again under its old
  * id, within the bounds of `connect()`'s option `rateLimit`. Those behind it wait too. Commands and reads have a lane each, since
  * the broker has a rate of its own for commands: reading goes on while writing is held back. The time spent
  * waiting for the rate does not count as time without an answer.
@@ -16,12 +17,13 @@
 
 import { type CodecName, encode, isJson } from "../../protocol/codec.ts";
 import { WhalesongError } from "../../protocol/errors.ts";
-import { limits } from "../../protocol/limits.ts";
+import { limits, type RateLimits } from "../../protocol/limits.ts";
 import type { Op } from "../../protocol/schemas.ts";
 import { backoffMs } from "./backoff.ts";
 import { ConnectionError } from "./errors.ts";
 import { type InLane, Lane } from "./lane.ts";
 import { clientLimits } from "./limits.ts";
+import { Pace } from "./pace.ts";
 import type { RateLimitOptions, Settings } from "./options.ts";
 import type { Platform } from "./platform.ts";
 
@@ -68,6 +70,8 @@ export class Requests {
   readonly #commands = new Lane<Pending>();
   readonly #reads = new Lane<Pending>();
   readonly #lanes = [this.#ofSession, this.#commands, this.#reads];
+  /** Of commands, where the broker has a rate for them. */
+  #pace: Pace | undefined;
   readonly #cancelHolds = new Set<() => void>();
   #bytes = 0;
   #inFlight = 0;
@@ -164,11 +168,13 @@ export class Requests {
    *  subscriptions go first. */
   sessionReady(
     send: (frame: Frame) => void,
-    sessionLimits: { inFlight?: number; frameBytes?: number },
+    sessionLimits: RateLimits & { inFlight?: number; frameBytes?: number },
   ): void {
     this.#send = send;
     this.#window = Math.max(1, sessionLimits.inFlight ?? limits.inFlight);
     this.#frameBytes = sessionLimits.frameBytes ?? limits.frameBytes;
+    const isWaiting = this.#rateLimit.maxRefusals > 0;
+    this.#pace = isWaiting ? Pace.of(sessionLimits, this.#platform.now(), this.#pace) : undefined;
   }
 
   /** Sends what waits, as far as the window allows. */
@@ -238,6 +244,9 @@ export class Requests {
     if (pending.heldSinceMs !== undefined) this.#renew(pending);
     this.#inFlight++;
     send(pending.frame);
+    if (this.#pace === undefined || pending.lane !== this.#commands) return;
+    const waitMs = this.#pace.spend(this.#platform.now());
+    if (waitMs > 0) this.#holdLane(pending.lane, waitMs);
   }
 
   /** Takes a request that was sent or waits out of everything but its lane's account of sent ones. */
@@ -252,8 +261,8 @@ export class Requests {
     const { lane } = pending;
     const nowMs = this.#platform.now();
     this.#inFlight--;
-    const wasHeld = lane.isHeld;
     lane.refused();
+    if (lane === this.#commands) this.#pace?.empty(nowMs);
     const askedMs = refusal.details.retryAfterMs ?? 0;
     // Jitter on top, and the more of it the more often in a row: others may wait for the same rate.
     const jitter = { initialMs: Math.max(clientLimits.holdMs, askedMs), maxMs: clientLimits.holdJitterMs };
@@ -269,17 +278,23 @@ export class Requests {
       this.#renew(pending);
       lane.putBack(pending);
     }
-    // The others of one flight are refused together with the first, for the same time.
-    if (!wasHeld) this.#releaseAfter(lane, Math.min(holdMs, clientLimits.timerMs));
+    this.#holdLane(lane, holdMs);
     this.sendWaiting();
   }
 
+  /** Holds the lane for so long, or as long as it is held already. */
+  #holdLane(lane: Lane<Pending>, holdMs: number): void {
+    if (lane.hold(this.#platform.now() + holdMs)) this.#releaseAfter(lane, holdMs);
+  }
+
   #releaseAfter(lane: Lane<Pending>, holdMs: number): void {
+    const ms = Math.min(Math.ceil(holdMs), clientLimits.timerMs);
     const cancel = this.#platform.setTimer(() => {
       this.#cancelHolds.delete(cancel);
-      lane.release();
-      this.sendWaiting();
-    }, holdMs);
+      const leftMs = lane.release(this.#platform.now());
+      if (leftMs > 0) this.#releaseAfter(lane, leftMs);
+      else this.sendWaiting();
+    }, ms);
     this.#cancelHolds.add(cancel);
   }
 

@@ -58,6 +58,25 @@ for (const codec of ["msgpack", "json"] as const) {
   });
 }
 
+await tap.test("posts keep their order past the user's rate and burst", async (t) => {
+  const { meet } = await start(t, { userRate: 400, userBurst: 300 });
+  const alice = await meet("alice");
+  const stream = alice.stream("user:alice", { from: "live" });
+  await stream.opened;
+  const count = 1_000;
+  const posted = Promise.all(Array.from({ length: count }, (_, i) => alice.post(`${i}`)));
+  const got: string[] = [];
+  while (got.length < count) {
+    const event = await nextEvent(stream);
+    if (event.event === "post") got.push(event.post.text);
+  }
+  t.strictSame(
+    got,
+    Array.from({ length: count }, (_, i) => `${i}`),
+  );
+  await posted;
+});
+
 await tap.test("the rate of a connection: more reads, posts and streams than it lets through", async (t) => {
   const { meet } = await start(t, { connectionRate: 300, connectionBurst: 20 });
   const alice = await meet("alice");
