@@ -101,8 +101,10 @@ export class WhalesongError extends Error {
     this.details = details;
   }
 
-  /** An application may load this module twice, as an ES and as a CommonJS module: each knows the other's errors. */
+  /** An application may load this module twice, as an ES and as a CommonJS module: each knows the other's errors. A class derived from
+   *  this one inherits the question, and knows its own alone. */
   static override [Symbol.hasInstance](value: unknown): boolean {
+    if (this !== WhalesongError) return super[Symbol.hasInstance](value);
     return typeof value === "object" && value !== null && brand in value;
   }
 
