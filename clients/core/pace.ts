@@ -6,8 +6,11 @@
 
 import type { RateLimits } from "../../protocol/limits.ts";
 
-/** The part of the broker's rate and burst that is used. */
+/** The part of the broker's rate that is used. */
 const share = 0.95;
+/** What is left of the broker's burst: as much as comes back in this time, and half of it at most. So long the first commands may be
+ *  under way, and the later ones overtake that delay. */
+const reserveMs = 1_000;
 
 export class Pace {
   readonly #perMs: number;
@@ -17,7 +20,7 @@ export class Pace {
 
   private constructor(perSecond: number, burst: number, nowMs: number) {
     this.#perMs = (perSecond * share) / 1_000;
-    this.#burst = Math.max(1, burst * share);
+    this.#burst = Math.max(1, burst - Math.min(burst / 2, (perSecond * reserveMs) / 1_000));
     this.#tokens = this.#burst;
     this.#atMs = nowMs;
   }

@@ -178,7 +178,6 @@ await tap.test("refused by all nodes, the caller is told, and the client stays w
 await tap.test("what is wrong with the request itself is told at once", async (t) => {
   const { me, peer } = await startAtFirst(t);
   for (const [code, retryable] of [
-    ["rate_limited", true],
     ["internal", true],
     ["not_found", false],
     ["epoch_mismatch", false],
@@ -187,6 +186,12 @@ await tap.test("what is wrong with the request itself is told at once", async (t
     peer.refuse(await peer.expect("get"), code, retryable);
     await refused;
   }
+  const waits = me.get("p1");
+  const asked = await peer.expect("get");
+  peer.refuse(asked, "rate_limited", true, { retryAfterMs: 1 });
+  t.same(await peer.expect("get"), asked, "the same node is asked again: another would be no faster");
+  peer.ok(asked, { post: { id: "p1" } });
+  await waits;
   t.equal(me.connected, true);
 });
 
