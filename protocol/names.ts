@@ -34,9 +34,10 @@ const invisible = /\p{Default_Ignorable_Code_Point}/u;
  * middle dot of Japanese, kavyka (old Cyrillic) and the full-width tilde. */
 const tagChar =
   /(?!\p{Default_Ignorable_Code_Point})[\p{L}\p{M}\p{Nd}_\u{b7}\u{5be}\u{5f3}\u{5f4}\u{f0b}\u{f0c}\u{3003}\u{301c}\u{309b}\u{309c}\u{30a0}\u{30fb}\u{a67e}\u{ff5e}]/u;
-/** ZWNJ and ZWJ (Arabic, Indic) and the Mongolian selectors, between letters that have no case and are neither Chinese, Japanese nor Korean. */
+/** ZWNJ and ZWJ (Arabic, Indic) and the Mongolian selectors, between letters that have no case and are neither Chinese, Japanese nor Korean. Marks may
+ *  stand between the letter and what joins it, but none that folding makes a letter of: the folded tag has to be one, too. */
 const tagJoiner =
-  /(?<=[\p{Lo}\p{M}])(?<![\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Hang}])(?:\u{200c}|\u{200d}|\u{180b}|\u{180c}|\u{180d}|\u{180f})(?=[\p{Lo}\p{M}])(?![\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Hang}]|\p{Default_Ignorable_Code_Point})/u;
+  /(?<=(?![\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Hang}\p{CWCF}])\p{Lo}(?:(?!\p{CWCF})\p{M})*)(?:\u{200c}|\u{200d}|\u{180b}|\u{180c}|\u{180d}|\u{180f})(?=[\p{Lo}\p{M}])(?![\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Hang}\p{CWCF}]|\p{Default_Ignorable_Code_Point})/u;
 const tagRun = new RegExp(`(?:${tagChar.source}|${tagJoiner.source})+`, "uy");
 const letter = /\p{L}/u;
 /** After `#` these make an emoji or a keycap of it. */

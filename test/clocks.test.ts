@@ -21,6 +21,7 @@ const mayAsk: Record<string, string> = {
   "cluster/commands.ts": "how long ago things were, as they are shown",
   "cluster/objects.ts": "when an object was stored, as it is shown",
   "cluster/snapshots.ts": "when a snapshot was made, as it is shown",
+  "backup/backup.ts": "when a backup was made, as it is shown",
   "cluster/keeper.ts": "how old another node's snapshot is, or longer",
 };
 

@@ -263,6 +263,16 @@ void test("a valid name is valid when folded, so that a canonical stream name re
   );
 });
 
+void test("a joiner stays one when its tag is folded, or is none to begin with", async (t) => {
+  const [yes, no] = [
+    ["ක්\u200dෂ", "بي\u200cبي"],
+    ["\u0345\u200d\u0323a", "ක\u0345\u200dෂ", "J\u030c\u200d\u0323a", "ක්\u200d\u0345"],
+  ];
+  for (const tag of yes!) t.equal(formatStream(parseStream(`tag:${tag}`)), `tag:${tag}`);
+  for (const tag of no!)
+    t.throws(() => parseStream(`tag:${tag}`), { code: "bad_request" }, JSON.stringify(tag));
+});
+
 void test("a stream is named by its kind and what it is of", async (t) => {
   for (const kind of ["home", "mentions", "firehose"] as const) t.same(parseStream(kind), { kind });
   t.same(parseStream("user:Ada"), { kind: "user", user: "Ada" });
