@@ -128,10 +128,11 @@ await tap.test(
   "two sessions that resume from one cursor at once are warned of, in the log, once in a while",
   async (t) => {
     const data = await dataFolder(t);
+    const { PATH = "", HOME = "" } = process.env;
     const child = spawn(
       process.execPath,
       ["--import=tsx", "broker/main.ts", "serve", "--port", "0", "--data", data.path, "--workers", "0"],
-      { stdio: ["ignore", "pipe", "pipe"] },
+      { stdio: ["ignore", "ignore", "pipe"], env: { PATH, HOME } },
     );
     const ended = once(child, "exit");
     data.stopBy(async () => {
@@ -139,14 +140,15 @@ await tap.test(
       await ended;
     });
     const lines: Record<string, unknown>[] = [];
-    const told = createInterface({ input: child.stdout });
+    const told = createInterface({ input: child.stderr });
     const said = async (
       isIt: (line: Record<string, unknown>) => boolean,
     ): Promise<Record<string, unknown>> => {
       for (;;) {
         const found = lines.find(isIt);
         if (found !== undefined) return found;
-        await once(told, "line");
+        const isOver = await Promise.race([once(told, "line").then(() => false), ended.then(() => true)]);
+        if (isOver) throw new Error("the broker ended before it said so");
       }
     };
     told.on("line", (line) => {

@@ -5,7 +5,7 @@ import tap from "tap";
 import { type Entry, type Outcome, type State } from "../../broker/state/index.ts";
 import { type Stream, Streams, Subscription } from "../../broker/streams/index.ts";
 import { SessionBroker } from "../sessions/session-broker.ts";
-import { offsetOf } from "../sessions/session-client.ts";
+import { type SessionClient, offsetOf } from "../sessions/session-client.ts";
 import { openStore, post } from "../state/store.ts";
 import { Reader, SteppedReader } from "./reader.ts";
 
@@ -156,20 +156,27 @@ await tap.test(
   async (t) => {
     const broker = await SessionBroker.for(t);
     const authors = await Promise.all(["a", "b", "c"].map((user) => broker.connect(user)));
-    const reader = await broker.connect("reader");
-    for (const user of ["a", "b", "c"]) await reader.request("follow", { user });
+    // A session opens a stream a few times at most.
+    const readers = await Promise.all(Array.from({ length: 10 }, () => broker.connect("reader")));
+    for (const user of ["a", "b", "c"]) await readers[0]!.request("follow", { user });
     const streams = ["home", "firehose", "user:a", "tag:node", "mentions"];
     const posting: Promise<unknown>[] = [];
-    const subscribing: Promise<{ stream: string; start: number; events: { cursor?: unknown }[] }>[] = [];
+    const subscribing: Promise<{
+      reader: SessionClient;
+      stream: string;
+      start: number;
+      events: { cursor?: unknown }[];
+    }>[] = [];
     for (let i = 0; i < 1_500; i++) {
       posting.push(authors[i % 3]!.request("post", { text: `${i} #node @reader` }));
       if (i % 40 === 0) {
         const stream = streams[(i / 40) % streams.length]!;
         const from = i % 80 === 0 ? "earliest" : "live";
+        const reader = readers[(i / 40) % readers.length]!;
         subscribing.push(
           reader
             .subscribe(stream, { from })
-            .then(({ start, events }) => ({ stream, start: offsetOf(start), events })),
+            .then(({ start, events }) => ({ reader, stream, start: offsetOf(start), events })),
         );
         await posting.at(-1);
       }
@@ -177,7 +184,7 @@ await tap.test(
     const posts = (await Promise.all(posting)) as { id: string }[];
     const last = Math.max(...posts.map(({ id }) => offsetOf(id)));
     const byA = posts.filter((_, i) => i % 3 === 0);
-    for (const { stream, start, events } of await Promise.all(subscribing)) {
+    for (const { reader, stream, start, events } of await Promise.all(subscribing)) {
       const expected = (stream === "user:a" ? byA : posts)
         .map(({ id }) => offsetOf(id))
         .filter((offset) => offset > start)
