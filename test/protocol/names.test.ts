@@ -264,12 +264,9 @@ void test("a valid name is valid when folded, so that a canonical stream name re
 });
 
 void test("a joiner stays one when its tag is folded, or is none to begin with", async (t) => {
-  const [yes, no] = [
-    ["ක්\u200dෂ", "بي\u200cبي"],
-    ["\u0345\u200d\u0323a", "ක\u0345\u200dෂ", "J\u030c\u200d\u0323a", "ක්\u200d\u0345"],
-  ];
-  for (const tag of yes!) t.equal(formatStream(parseStream(`tag:${tag}`)), `tag:${tag}`);
-  for (const tag of no!)
+  for (const tag of ["ක්\u200dෂ", "بي\u200cبي"])
+    t.equal(formatStream(parseStream(`tag:${tag}`)), `tag:${tag}`);
+  for (const tag of ["\u0345\u200d\u0323a", "ක\u0345\u200dෂ", "J\u030c\u200d\u0323a", "ක්\u200d\u0345"])
     t.throws(() => parseStream(`tag:${tag}`), { code: "bad_request" }, JSON.stringify(tag));
 });
 

@@ -11,9 +11,9 @@ const tagChars =
   "\\p{L}\\p{M}\\p{Nd}_\u00b7\u05be\u05f3\u05f4\u0f0b\u0f0c\u3003\u301c\u309b\u309c\u30a0\u30fb\ua67e\uff5e";
 const unseen = "\\p{Default_Ignorable_Code_Point}";
 const otherwise = "[\\p{sc=Han}\\p{sc=Hira}\\p{sc=Kana}\\p{sc=Hang}\\p{CWCF}]";
-const before = `(?!${otherwise})\\p{Lo}(?:(?!\\p{CWCF})\\p{M})*`;
+const joinedLetter = `(?!${otherwise})\\p{Lo}(?:(?!\\p{CWCF})\\p{M})*`;
 const behind = `(?!${otherwise})[\\p{Lo}\\p{M}]`;
-const joiner = `(?<=${before})[\u200c\u200d\u180b-\u180d\u180f](?=${behind})(?!${unseen})`;
+const joiner = `(?<=${joinedLetter})[\u200c\u200d\u180b-\u180d\u180f](?=${behind})(?!${unseen})`;
 const wholeTag = new RegExp(`^(?:(?!${unseen})[${tagChars}]|${joiner})+`, "u");
 const tagCharAtEnd = new RegExp(`(?!${unseen})[${tagChars}]$`, "u");
 
