@@ -31,8 +31,6 @@ export const limits = {
   pageUsers: 1_000,
   /** Live subscriptions of one session. */
   subscriptions: 64,
-  /** Live subscriptions of one session to the same stream with the same filter. */
-  sameStream: 4,
   /** Durable cursors of one user, of all devices and streams; past it the one furthest behind is forgotten. */
   cursors: 512,
   /** Users that one user follows. */

@@ -219,16 +219,15 @@ export class Attachments {
     return chosen;
   }
 
-  /** Several loops of one client may read the same stream, each by a subscription of its own; each is sent all of it. */
+  /** The same stream with the same filter is open once: each subscription is sent all of it. */
   #take(attachment: Attachment, stream: Stream, reader: string): void {
-    const same = this.#held.filter(
+    const same = this.#held.find(
       (other) => other.stream !== undefined && other.reader === reader && isSame(other.stream, stream),
     );
-    if (same.length >= limits.sameStream) {
-      const numbers = same.map(({ number }) => number).join(", ");
+    if (same !== undefined) {
       throw new WhalesongError(
         "conflict",
-        `stream: ${stream.name} is open ${same.length} times with this filter, as ${numbers}, which is the most: use one of them`,
+        `stream: ${stream.name} is open with this filter, as subscription ${same.number}: use that one`,
         { field: "stream" },
       );
     }

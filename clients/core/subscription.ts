@@ -39,6 +39,8 @@ const done: IteratorResult<StreamEvent, undefined> = { done: true, value: undefi
 
 export class Subscription {
   readonly request: StreamRequest;
+  /** The stream, its filter and whose it is: equal for what the broker takes for the same. */
+  readonly what: string;
   readonly #owner: SubscriptionOwner;
   readonly #buffer = new EventBuffer();
   #waiter: Waiter | undefined;
@@ -60,7 +62,9 @@ export class Subscription {
   readonly opened: Promise<string>;
 
   constructor(request: StreamRequest, owner: SubscriptionOwner) {
+    const { stream, filter, as } = request;
     this.request = request;
+    this.what = JSON.stringify([stream, filter, as]);
     this.#owner = owner;
     this.opened = new Promise((resolve, reject) => {
       this.#resolveOpened = resolve;

@@ -2,7 +2,7 @@
  *
  * Numbers count from 1 and the lowest free one is taken, so that sessions with like habits share encoded frames. A
  * number given back is free again when the broker has answered `unsubscribe`: no event of the old subscription can
- * come after that.
+ * come after that. Only then is the same stream asked for again: a session may have it open once.
  *
  * Flow. A loop slower than its stream must cost neither memory nor the other users of the connection:
  *
@@ -44,8 +44,10 @@ export class Subscriptions implements SubscriptionOwner {
   readonly #platform: Platform;
   readonly #random: () => number;
   readonly #all = new Set<Subscription>();
-  /** Subscription by number; `retired` until the broker has answered `unsubscribe`. */
-  readonly #numbers = new Map<number, Subscription | "retired">();
+  /** Subscription by number, */
+  readonly #numbers = new Map<number, Subscription>();
+  /** and what a number stood for that was given back, until the broker has answered `unsubscribe`. */
+  readonly #retired = new Map<number, string>();
   readonly #unacked = new Set<Subscription>();
   #cancelAckTimer: (() => void) | undefined;
   #session: SubscriptionSession | undefined;
@@ -61,8 +63,20 @@ export class Subscriptions implements SubscriptionOwner {
     return this.#paused;
   }
 
+  /** A stream that is open already fails with `conflict`, as it would at the broker. */
   open(request: StreamRequest): Subscription {
     const subscription = new Subscription(request, this);
+    for (const other of this.#all) {
+      if (other.what !== subscription.what) continue;
+      subscription.fail(
+        new WhalesongError(
+          "conflict",
+          `stream: ${request.stream} is being read by another loop of this client; read it once, or connect once more`,
+          { field: "stream" },
+        ),
+      );
+      return subscription;
+    }
     this.#all.add(subscription);
     if (this.#session !== undefined) this.#ask(subscription, this.#session);
     return subscription;
@@ -80,6 +94,7 @@ export class Subscriptions implements SubscriptionOwner {
   sessionLost(): void {
     this.#session = undefined;
     this.#numbers.clear();
+    this.#retired.clear();
     this.#unpause();
     for (const subscription of this.#all) {
       subscription.state = "waiting";
@@ -91,7 +106,7 @@ export class Subscriptions implements SubscriptionOwner {
   /** An event of subscription number `sub`; what belongs to none is of one given up, and dropped. */
   event(sub: number, event: StreamEvent, bytes: number): void {
     const subscription = this.#numbers.get(sub);
-    if (subscription === undefined || subscription === "retired") return;
+    if (subscription === undefined) return;
     switch (event.event) {
       case "post":
       case "repost":
@@ -110,7 +125,7 @@ export class Subscriptions implements SubscriptionOwner {
   /** The broker has ended subscription number `sub` by itself. */
   ended(sub: number, error: WhalesongError): void {
     const subscription = this.#numbers.get(sub);
-    if (subscription === undefined || subscription === "retired" || this.#session === undefined) return;
+    if (subscription === undefined || this.#session === undefined) return;
     this.#numbers.delete(sub);
     subscription.sub = undefined;
     this.#refused(subscription, this.#session, error);
@@ -162,8 +177,13 @@ export class Subscriptions implements SubscriptionOwner {
   }
 
   #ask(subscription: Subscription, session: SubscriptionSession): void {
+    for (const what of this.#retired.values()) {
+      if (what !== subscription.what) continue;
+      subscription.state = "waiting"; // until that number is free
+      return;
+    }
     let sub = 1;
-    while (this.#numbers.has(sub)) sub++;
+    while (this.#numbers.has(sub) || this.#retired.has(sub)) sub++;
     this.#numbers.set(sub, subscription);
     subscription.sub = sub;
     subscription.state = "asking";
@@ -173,7 +193,7 @@ export class Subscriptions implements SubscriptionOwner {
       if (this.#session !== session) return;
       if (subscription.sub !== sub) {
         // The loop left while the broker was being asked.
-        if (result === undefined) this.#numbers.delete(sub);
+        if (result === undefined) this.#free(sub, session);
         else this.#unsubscribe(sub, session);
       } else if (result !== undefined) {
         subscription.begin(result.cursor);
@@ -211,15 +231,24 @@ export class Subscriptions implements SubscriptionOwner {
     const session = this.#session;
     subscription.sub = undefined;
     if (sub === undefined || session === undefined) return;
-    this.#numbers.set(sub, "retired");
+    this.#numbers.delete(sub);
+    this.#retired.set(sub, subscription.what);
     // Answers may overtake each other, and so could an unsubscribe its subscribe: that one is waited for.
     if (state !== "asking") this.#unsubscribe(sub, session);
   }
 
   #unsubscribe(sub: number, session: SubscriptionSession): void {
     session.unsubscribe(sub, () => {
-      if (this.#session === session) this.#numbers.delete(sub);
+      if (this.#session === session) this.#free(sub, session);
     });
+  }
+
+  #free(sub: number, session: SubscriptionSession): void {
+    const what = this.#retired.get(sub);
+    this.#retired.delete(sub);
+    for (const subscription of this.#all) {
+      if (subscription.what === what && subscription.state === "waiting") this.#ask(subscription, session);
+    }
   }
 
   #park(subscription: Subscription): void {

@@ -238,6 +238,22 @@ await tap.test(
   },
 );
 
+await tap.test(
+  "a stream that is left and opened anew again and again is given what is published then",
+  async (t) => {
+    const { meet } = await start(t);
+    const me = await meet({ user: "alice" });
+    for (let round = 0; round < 50; round++) {
+      const stream = me.stream("user:alice", { from: "live" });
+      if (round % 2 === 0) await stream.opened;
+      stream.close();
+    }
+    const last = await live(me, "user:alice");
+    const { id } = await me.post("after all");
+    t.match(await nextItem(last), { event: "post", post: { id } });
+  },
+);
+
 interface World {
   readonly url: string;
   meet: (as: ConnectOptions) => Promise<Client>;

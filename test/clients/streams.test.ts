@@ -268,6 +268,46 @@ await tap.test("an exception in the loop's body passes through, and unsubscribes
   await peer.expect("unsubscribe");
 });
 
+await tap.test("a stream that is being read is refused to a second loop, and asked for once", async (t) => {
+  const { me, peer } = await startSession(t);
+  const filter = { replies: "followed" } as const;
+  const first = me.stream("home");
+  const second = me.stream("home", { from: "live" });
+  me.stream("home", { filter });
+  t.match(await peer.agree(), { stream: "home", sub: 1 });
+  t.match(await peer.agree(), { stream: "home", sub: 2, filter }, "with another filter it is another one");
+  await t.rejects(second.opened, { code: "conflict" });
+  await t.rejects(second.next(), { name: "WhalesongError", code: "conflict", retryable: false });
+  t.same(await second.next(), { done: true, value: undefined });
+  peer.send({ sub: 1, ...post(1) });
+  t.equal((await nextEvent(first)).cursor, "e1-1");
+  t.same(peer.left, []);
+});
+
+await tap.test(
+  "a stream that was left and is opened again is asked for once the broker has let it go",
+  async (t) => {
+    const { me, peer } = await startSession(t);
+    me.stream("home").close(); // while the broker is being asked
+    const again = me.stream("home");
+    const asked = await peer.expect("subscribe");
+    await peer.settled();
+    t.same(peer.left, []);
+    peer.ok(asked, { sub: 1, stream: "home", cursor: "e1-0" });
+    const left = await peer.expect("unsubscribe");
+    await peer.settled();
+    t.same(peer.left, [], "the broker would refuse it as open");
+    peer.ok(left, { sub: 1 });
+    t.match(await peer.agree(), { stream: "home", sub: 1 });
+    await again.opened;
+    again.close(); // while it is open
+    const third = me.stream("home");
+    peer.ok(await peer.expect("unsubscribe"), { sub: 1 });
+    t.match(await peer.agree(), { stream: "home", sub: 1 });
+    await third.opened;
+  },
+);
+
 function end(code: string): object {
   return { event: "end", error: { code, message: "scripted", retryable: true } };
 }
