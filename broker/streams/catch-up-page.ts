@@ -28,6 +28,7 @@ export class CatchUpPage {
   #bytes = 0;
   #looked = 0;
   #events = 0;
+  #isEnded = false;
   #offset: Offset;
   #first: Frame | undefined;
 
@@ -46,7 +47,14 @@ export class CatchUpPage {
   }
 
   get isFull(): boolean {
-    return this.#events >= pageEvents || this.#bytes >= pageBytes || this.#looked >= maxLooked;
+    return (
+      this.#isEnded || this.#events >= pageEvents || this.#bytes >= pageBytes || this.#looked >= maxLooked
+    );
+  }
+
+  /** Nothing more is to come into it. */
+  end(): void {
+    this.#isEnded = true;
   }
 
   /** An entry was looked at, whatever comes of it; `weight` for what costs as much as so many. */

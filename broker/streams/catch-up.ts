@@ -15,6 +15,7 @@ import {
   type Entry,
   type FollowList,
   type Offset,
+  type RepostEntry,
   type State,
   type UserNo,
   RecentMap,
@@ -24,7 +25,7 @@ import { CatchUpPage } from "./catch-up-page.ts";
 import type { Deliveries } from "./deliveries.ts";
 import { Delivery } from "./delivery.ts";
 import type { Flusher } from "./flusher.ts";
-import { type HomeReader, isShowable } from "./home.ts";
+import { type HomeReader, type Lookback, isShowable } from "./home.ts";
 import type { Interest } from "./interest.ts";
 import { Marks, authorOf } from "./marks.ts";
 import { MergeAfter, type Source, sourcesAfter } from "./merge.ts";
@@ -93,6 +94,12 @@ export class CatchUp {
     if (subscription.isQueued) return;
     subscription.isQueued = true;
     this.#lane.add(subscription);
+  }
+
+  /** A live one goes on from before `entry`, after a look back. */
+  lookBack(subscription: Subscription, stream: Home, entry: RepostEntry): void {
+    subscription.await(this.#parts.home.lookback(stream, entry));
+    this.add(subscription);
   }
 
   #take(subscription: Subscription): void {
@@ -164,6 +171,10 @@ export class CatchUp {
       this.#link(subscription, stream);
       return true;
     }
+    if (subscription.lookback?.isDone === false) {
+      stepBack(subscription, subscription.lookback);
+      return true;
+    }
     if (follows !== undefined) subscription.plan = undefined; // they were very many, and are no more
     if (follows !== undefined || subscription.round !== undefined) return false;
     const { position } = subscription;
@@ -202,7 +213,9 @@ export class CatchUp {
     { head, follows }: { head: Offset; follows: FollowList | undefined },
     page: CatchUpPage,
   ): void {
-    const { stream, position } = subscription;
+    const { stream } = subscription;
+    if (stream.kind === "home") this.#showAwaited(subscription, stream, page);
+    const { position } = subscription;
     if (position >= head) return;
     if (stream.kind === "firehose") {
       this.#scanLog(subscription, head, page);
@@ -219,6 +232,16 @@ export class CatchUp {
       upTo: head,
     };
     this.#merge(subscription, subscription.round, page);
+  }
+
+  /** The entry for which a look back was made. */
+  #showAwaited(subscription: Subscription, { reader }: Home, page: CatchUpPage): void {
+    const { lookback } = subscription;
+    if (lookback === undefined) return;
+    subscription.lookback = undefined;
+    subscription.position = lookback.at;
+    const entry = this.#parts.state.entry(lookback.at);
+    if (entry !== undefined && this.#isPushed(reader, entry)) this.#showEntry(subscription, entry, page);
   }
 
   #sources({ stream, position }: Subscription, follows: FollowList | undefined): Source[] {
@@ -317,6 +340,11 @@ export class CatchUp {
       if (!concerns(state, stream, entry)) return;
     }
     if (stream.kind === "home") {
+      if (home.takesLookback(stream, entry, subscription)) {
+        subscription.await(home.lookback(stream, entry));
+        page.end();
+        return;
+      }
       if (!home.admit(stream, entry, subscription)) return;
     } else if (!passes(state, stream, entry)) return;
     let delivery = this.#parts.deliveries.of(entry);
@@ -326,6 +354,17 @@ export class CatchUp {
     }
     page.add(delivery, isPlain);
   }
+}
+
+/** Takes the next step of a look back. */
+function stepBack(subscription: Subscription, lookback: Lookback): void {
+  const { value, done } = lookback.steps.next();
+  if (done !== true) {
+    lookback.work.renew();
+    return;
+  }
+  subscription.recent.prime(value);
+  lookback.isDone = true;
 }
 
 /** What every home has: the reader's own, and the deletes that are filed together. */

@@ -10,7 +10,7 @@
  * next, and one added goes to the end. So none that is there throughout is missed; one met twice is known by its position. */
 
 import type { Relation } from "../../protocol/index.ts";
-import type { DeleteEntry, Entry, Offset, State, UserNo } from "../state/index.ts";
+import type { DeleteEntry, Entry, Offset, RepostEntry, State, UserNo } from "../state/index.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Flusher } from "./flusher.ts";
@@ -18,6 +18,7 @@ import { type HomeReader, isShowable } from "./home.ts";
 import type { Interest } from "./interest.ts";
 import type { Node } from "./links.ts";
 import { passes, relationOf } from "./predicate.ts";
+import type { Stream } from "./stream.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** How long a slice of fan-out may hold the event loop, in ms. */
@@ -39,6 +40,8 @@ export interface FanOutParts {
   deliveries: Deliveries;
   flusher: Flusher;
   home: HomeReader;
+  /** Whether the entry is shown takes a look back of many steps; the subscription is to come to it by catch-up. */
+  onLookback: (subscription: Subscription, stream: Stream & { kind: "home" }, entry: RepostEntry) => void;
 }
 
 /** Entries that are being handed to the subscriptions of some nodes, and how far that is. */
@@ -226,7 +229,14 @@ export class FanOut {
     if (entry.kind === "post" && entry.reply === undefined && subscription.showsAllPosts) {
       subscription.note(entry.offset);
     } else if (subscription.stream.kind === "home") {
-      if (!isShowable(entry) || !this.#parts.home.admit(subscription.stream, entry, subscription)) return;
+      const { home, onLookback } = this.#parts;
+      const { stream } = subscription;
+      if (!isShowable(entry)) return;
+      if (home.takesLookback(stream, entry, subscription)) {
+        onLookback(subscription, stream, entry);
+        return;
+      }
+      if (!home.admit(stream, entry, subscription)) return;
     } else if (subscription.stream.kind === "mentions") {
       const { state } = this.#parts;
       if (!passes(state, subscription.stream, entry)) return;

@@ -5,7 +5,7 @@
 import type { DeleteEntry, Entry, Offset, PostEntry, RepostEntry, State, UserNo } from "../state/index.ts";
 import { MergeBefore, type Source, sourcesAfter, sourcesBefore } from "./merge.ts";
 import { passes } from "./predicate.ts";
-import { type Steps, type Work, atOnce } from "./readings.ts";
+import { type Steps, Work, atOnce } from "./readings.ts";
 import { type Candidates, recentCount } from "./recent.ts";
 import type { Stream } from "./stream.ts";
 
@@ -15,17 +15,26 @@ export const manyFollows = 2_000;
 const maxLookback = 2_000;
 /** Reposters of one original looked at before it is taken as reposted earlier. */
 const maxReposters = 16;
-/** Follows taken at a time into the sources of a merge, */
+/** Follows taken at a time into the sources of a merge; to look back over more takes steps. */
 const followsAtOnce = 256;
-/** and how many of them cost what a look-up does. */
+/** How many of them cost what a look-up does. */
 const followsPerLookup = 4;
 
 type Home = Stream & { kind: "home" };
 
-interface Lookback {
+interface Range {
   before: Offset;
   most: number;
   pushed: boolean;
+}
+
+/** A look at a reader's last candidates, on which it depends whether the repost `at` is shown. */
+export interface Lookback {
+  at: Offset;
+  work: Work;
+  steps: Steps<Offset[]>;
+  /** The candidates are known. */
+  isDone: boolean;
 }
 
 export class HomeReader {
@@ -35,7 +44,8 @@ export class HomeReader {
     this.#state = state;
   }
 
-  /** Whether an entry by someone the reader follows (or themself) is shown; notes it as a candidate when it is one. */
+  /** Whether an entry by someone the reader follows (or themself) is shown; notes it as a candidate when it is one. Where that
+   *  `takesLookback`, it is made before: else it is made in this stretch of code. */
   admit(stream: Stream, entry: PostEntry | RepostEntry | DeleteEntry, candidates: Candidates): boolean {
     if (stream.kind !== "home" || !passes(this.#state, stream, entry)) return false;
     if (entry.kind === "post") candidates.note(entry.offset);
@@ -46,7 +56,7 @@ export class HomeReader {
   }
 
   /** The originals of the last candidates before `before`, newest first. `pushed`: only what follows its author's follow. */
-  *originalsBefore(stream: Home, { before, most, pushed }: Lookback, work: Work): Steps<Offset[]> {
+  *originalsBefore(stream: Home, { before, most, pushed }: Range, work: Work): Steps<Offset[]> {
     if (this.followsMany(stream.reader)) {
       const found = yield* this.#originalsInLog(stream, { before, most, pushed }, work);
       if (found.length === most) return found;
@@ -65,7 +75,7 @@ export class HomeReader {
   }
 
   /** The same, as far as the log's last entries before `before` have them. */
-  *#originalsInLog(stream: Home, { before, most, pushed }: Lookback, work: Work): Steps<Offset[]> {
+  *#originalsInLog(stream: Home, { before, most, pushed }: Range, work: Work): Steps<Offset[]> {
     const originals: Offset[] = [];
     let from = before;
     for (let looked = 0; looked < maxLookback;) {
@@ -133,12 +143,34 @@ export class HomeReader {
     }
   }
 
-  #isRecent(stream: Home, entry: RepostEntry, { recent }: Candidates): boolean {
-    if (!recent.has(entry.original) && !recent.primed && this.#mayHaveSeen(stream.reader, entry)) {
-      const lookback = { before: entry.offset, most: recentCount, pushed: true };
-      recent.prime(atOnce((work) => this.originalsBefore(stream, lookback, work)));
-    }
+  /** Whether an entry of a home can be judged only after a look back that is too long for one stretch of code. */
+  takesLookback(stream: Home, entry: Entry, candidates: Candidates): entry is RepostEntry {
+    if (entry.kind !== "repost" || candidates.recent.primed) return false;
+    return (
+      this.#state.follows.isOver(stream.reader, followsAtOnce) &&
+      this.#needsPriming(stream, entry, candidates)
+    );
+  }
+
+  /** What came before `entry`, to be looked at in steps. */
+  lookback(stream: Home, { offset }: RepostEntry): Lookback {
+    const work = new Work();
+    return { at: offset, work, steps: this.#lastBefore(stream, offset, work), isDone: false };
+  }
+
+  #lastBefore(stream: Home, before: Offset, work: Work): Steps<Offset[]> {
+    return this.originalsBefore(stream, { before, most: recentCount, pushed: true }, work);
+  }
+
+  #isRecent(stream: Home, entry: RepostEntry, candidates: Candidates): boolean {
+    const { recent } = candidates;
+    if (this.#needsPriming(stream, entry, candidates))
+      recent.prime(atOnce((work) => this.#lastBefore(stream, entry.offset, work)));
     return recent.has(entry.original);
+  }
+
+  #needsPriming(stream: Home, entry: RepostEntry, { recent }: Candidates): boolean {
+    return !recent.has(entry.original) && !recent.primed && this.#mayHaveSeen(stream.reader, entry);
   }
 
   /** A cheap answer to whether the original can have been in the reader's home before; most often it cannot. */

@@ -63,7 +63,17 @@ export class Streams {
     const deliveries = this.deliveries;
     const head = state.applied();
     this.#tail = new Tail(state, head);
-    this.#fanOut = new FanOut({ state, interest, deliveries, flusher: this.flusher, home }, head);
+    this.#fanOut = new FanOut(
+      {
+        state,
+        interest,
+        deliveries,
+        flusher: this.flusher,
+        home,
+        onLookback: (subscription, stream, entry) => this.#catchUp.lookBack(subscription, stream, entry),
+      },
+      head,
+    );
     const turns = new Turns();
     this.#catchUp = new CatchUp({
       state,

@@ -1,6 +1,6 @@
 /* Subscription: a session's live attachment to a stream.
  *
- *   catching up ──reached the head──> live ──outbox dropped──> catching up
+ *   catching up ──reached the head──> live ──outbox dropped, or a look back of many steps──> catching up
  *         └──────────────── closed <──────┘
  *
  * `position` is the one truth about where it stands: every entry of the stream up to it has been handed to the session,
@@ -10,6 +10,7 @@
 import type { Offset, UserNo } from "../state/index.ts";
 import type { Delivery, EventEncoder, Frame } from "./delivery.ts";
 import type { Mark } from "./flusher.ts";
+import type { Lookback } from "./home.ts";
 import type { MergeAfter, Source } from "./merge.ts";
 import { Recent } from "./recent.ts";
 import type { Stream } from "./stream.ts";
@@ -50,6 +51,8 @@ export class Subscription {
   plan: { sources: Source[]; after: UserNo; upTo: Offset } | undefined = undefined;
   /** Linking to very many authors is under way: all with a number up to `after` are, and those that fan-out told of. */
   linking: { after: UserNo; told: Set<UserNo> } | undefined = undefined;
+  /** A look back that comes before its next event. */
+  lookback: Lookback | undefined = undefined;
   readonly #encoder: EventEncoder;
   #recent: Recent | undefined = undefined;
   /** Live frames that wait until what catch-up has read before them is durable. */
@@ -106,6 +109,13 @@ export class Subscription {
     if (this.#held === held) this.#held = undefined;
   }
 
+  /** Whether the entry that comes next is shown takes a look back first. */
+  await(lookback: Lookback): void {
+    this.state = "catching up";
+    this.position = lookback.at - 1;
+    this.lookback = lookback;
+  }
+
   /** Goes back to `position`: what was handed over after it was dropped before it was written. */
   fallBack(position: Offset): void {
     if (this.state === "closed") return;
@@ -114,6 +124,7 @@ export class Subscription {
     this.told = this.position;
     this.round = undefined;
     this.plan = undefined;
+    this.lookback = undefined;
     this.#recent = undefined;
     this.#held = undefined;
   }

@@ -74,7 +74,7 @@ await tap.test("a subscribe that crosses a lesser token on its way does not stay
     const before = subscribe("firehose", { sub: 1 }).catch(note);
     const acting = subscribe("mentions", { sub: 2, as: `new-${round}` }).catch(note); // makes a user first: that takes a while
     const renewing = client.request("auth", { token: lesser });
-    const after = subscribe("firehose", { sub: 3 }).catch(note);
+    const after = subscribe("mentions", { sub: 3, as: `newer-${round}` }).catch(note);
     await Promise.all([before, acting, renewing, after]);
     t.same(outcomes, ["forbidden", "forbidden", "forbidden"]);
     client.terminate();

@@ -45,7 +45,7 @@ await tap.test("ENOSPC", { skip: small === undefined && "needs the right to moun
   const page = await alice.request("read", { stream: "home", limit: 10 });
   t.equal((page["items"] as unknown[]).length, 10);
   await alice.request("get", { post: broker.state.positions.id(answered[0]!) });
-  const again = await alice.subscribeLive("home", { from: "earliest" });
+  const again = await (await broker.connect("alice")).subscribeLive("home", { from: "earliest" });
   t.same(postsOf(again.events), answered);
 
   await unlink(ballast);

@@ -156,8 +156,12 @@ await tap.test(
   async (t) => {
     const broker = await SessionBroker.for(t);
     const authors = await Promise.all(["a", "b", "c"].map((user) => broker.connect(user)));
-    // A session opens a stream a few times at most.
-    const readers = await Promise.all(Array.from({ length: 10 }, () => broker.connect("reader")));
+    const count = 1_500;
+    const each = 40;
+    // A session has a stream open once.
+    const readers = await Promise.all(
+      Array.from({ length: Math.ceil(count / each) }, () => broker.connect("reader")),
+    );
     for (const user of ["a", "b", "c"]) await readers[0]!.request("follow", { user });
     const streams = ["home", "firehose", "user:a", "tag:node", "mentions"];
     const posting: Promise<unknown>[] = [];
@@ -167,12 +171,12 @@ await tap.test(
       start: number;
       events: { cursor?: unknown }[];
     }>[] = [];
-    for (let i = 0; i < 1_500; i++) {
+    for (let i = 0; i < count; i++) {
       posting.push(authors[i % 3]!.request("post", { text: `${i} #node @reader` }));
-      if (i % 40 === 0) {
-        const stream = streams[(i / 40) % streams.length]!;
-        const from = i % 80 === 0 ? "earliest" : "live";
-        const reader = readers[(i / 40) % readers.length]!;
+      if (i % each === 0) {
+        const stream = streams[(i / each) % streams.length]!;
+        const from = i % (2 * each) === 0 ? "earliest" : "live";
+        const reader = readers[i / each]!;
         subscribing.push(
           reader
             .subscribe(stream, { from })

@@ -270,7 +270,13 @@ function postsOf(author: string, count: number): Command[] {
 function fanOutOf({ state }: Store, interest: Interest): FanOut {
   const deliveries = new Deliveries(state);
   const home = new HomeReader(state);
-  return new FanOut({ state, interest, deliveries, flusher: new Flusher(), home }, state.applied());
+  const onLookback = (): void => {
+    throw new Error("nobody here follows many");
+  };
+  return new FanOut(
+    { state, interest, deliveries, flusher: new Flusher(), home, onLookback },
+    state.applied(),
+  );
 }
 
 function eventsOf({ sink }: Subscription): string {

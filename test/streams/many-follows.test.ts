@@ -3,15 +3,21 @@
 
 import tap, { type Test } from "tap";
 
-import type { Command, Entry, Outcome } from "../../broker/state/index.ts";
+import type { Command, Entry, Outcome, RepostEntry } from "../../broker/state/index.ts";
+import { HomeReader } from "../../broker/streams/home.ts";
 import { type Stream, Streams, Subscription } from "../../broker/streams/index.ts";
 import { type Store, openStore, post } from "../state/store.ts";
 import { Reader } from "./reader.ts";
 
 const authors = Array.from({ length: 2_500 }, (_, i) => `a${i}`);
 
+/** What one step may take more than it has, in look-ups: one part of the follows. */
+const longest = 256;
+
 /** Alice follows all authors. */
-async function openMany(t: Test): Promise<{ store: Store; stream: Stream; streams: () => Streams }> {
+async function openMany(
+  t: Test,
+): Promise<{ store: Store; stream: Stream & { kind: "home" }; streams: () => Streams }> {
   const store = await openStore(t);
   await store.apply(["alice", ...authors, "other"].map((user) => ({ op: "user", user })));
   await store.apply(authors.map((target) => ({ op: "follow", user: "alice", target })));
@@ -80,6 +86,84 @@ await tap.test(
     t.same(reader.events, [`repost ${shown!.offset}`, `live ${shown!.offset}`]);
   },
 );
+
+await tap.test("to look back over the posts of thousands takes steps", async (t) => {
+  const { store, stream } = await openMany(t);
+  const [original] = await store.apply([post("a1")]);
+  const [repost] = await store.apply([
+    { op: "repost", user: "a4", post: store.state.positions.id(original!.offset) },
+  ]);
+  const { steps, work } = new HomeReader(store.state).lookback(stream, repost!.entry as RepostEntry);
+  let found = steps.next();
+  for (; found.done !== true; found = steps.next()) {
+    t.ok(work.lookups > -longest, `${-work.lookups} look-ups too many in one step`);
+    work.renew();
+  }
+  t.same(found.value, [original!.offset]);
+  t.ok(work.steps > 4, `${work.steps} steps`);
+});
+
+for (const place of ["live", "catching up"] as const)
+  await tap.test(
+    `a repost that meets a reader of thousands ${place} is judged after a look back, in its place among the others`,
+    async (t) => {
+      const { store, stream, streams: open } = await openMany(t);
+      await store.apply([
+        { op: "user", user: "bob" },
+        { op: "follow", user: "bob", target: "a2" },
+      ]);
+      const [seen, unseen] = await store.apply([post("a1"), post("other")]);
+      const from = store.state.applied();
+      const id = ({ offset }: Outcome): string => store.state.positions.id(offset);
+      const commands: Command[] = [
+        post("a3"),
+        { op: "repost", user: "a4", post: id(seen!) },
+        post("a2"),
+        { op: "repost", user: "a5", post: id(unseen!) },
+        { op: "repost", user: "a6", post: id(seen!) },
+        post("a7"),
+      ];
+      const streams = open();
+      const reader = new Reader();
+      const other = new Reader();
+      const bob = { ...stream, reader: store.state.users.find("bob")! };
+      let published: Outcome[];
+      if (place === "live") {
+        for (const [each, sink] of [
+          [stream, reader],
+          [bob, other],
+        ] as const) {
+          streams.open(new Subscription(1, each, sink, from));
+          await sink.live();
+        }
+        published = await store.apply(commands);
+        streams.publish(
+          published.map(({ entry }) => entry as Entry),
+          published.at(-1)!.offset,
+        );
+        await streams.settled();
+        t.ok(other.events.includes(`post ${published[2]!.offset}`), "others are not kept waiting");
+        t.notOk(
+          reader.events.includes(`post ${published[2]!.offset}`),
+          "who looks back is given nothing before",
+        );
+      } else {
+        published = await store.apply(commands);
+        streams.publish(
+          published.map(({ entry }) => entry as Entry),
+          published.at(-1)!.offset,
+        );
+        streams.open(new Subscription(1, stream, reader, from));
+      }
+      const last = published.at(-1)!.offset;
+      await reader.until(() => reader.events.includes(`live ${last}`));
+      const [first, , third, fourth, , sixth] = published.map(({ offset }) => offset);
+      t.same(
+        reader.events.filter((event) => !event.startsWith("live")),
+        [`post ${first}`, `post ${third}`, `repost ${fourth}`, `post ${sixth}`],
+      );
+    },
+  );
 
 await tap.test(
   "the delete of a post that thousands reposted reaches whoever follows one of them, live and later",

@@ -75,9 +75,10 @@ async function shows(
   t.same(await until(alice, live, end), [...expected, end], "live");
   const kept = [...expected.filter(isThere), end];
   for (const start of after) {
-    const inbox = await alice.subscribe("home", { from: broker.state.positions.cursor(start) });
+    const again = await broker.connect("alice"); // a session has a stream open once
+    const inbox = await again.subscribe("home", { from: broker.state.positions.cursor(start) });
     t.same(
-      await until(alice, inbox, end),
+      await until(again, inbox, end),
       kept.filter((offset) => offset > start),
       `resumed after ${start}`,
     );
