@@ -148,7 +148,7 @@ export class Core {
       this.cursors = cursors;
     }
     this.rates = new Rates(userRates(options), () => performance.now());
-    this.intake = new LocalIntake(this.log, this.rates);
+    this.intake = new LocalIntake(this.log, this.rates, state);
     const { log } = this;
     const trimmable = {
       append: log.append.bind(log),

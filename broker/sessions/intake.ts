@@ -3,9 +3,9 @@
  * A user's rates are those of the whole broker, so they are kept where the log is: here, or in the process that applies. */
 
 import type { Log } from "../log/log.ts";
-import type { Command, Outcome } from "../state/index.ts";
+import type { Command, Outcome, State } from "../state/index.ts";
 import type { Principal } from "./principal.ts";
-import type { Rates } from "./rates.ts";
+import { type Rates, commandsIn } from "./rates.ts";
 
 export interface Intake {
   /** Takes the command over, and settles with the outcome once it is durable. `bytes`: what a post brings.
@@ -23,14 +23,16 @@ export interface Intake {
 export class LocalIntake implements Intake {
   readonly #log: Pick<Log, "append">;
   readonly #rates: Rates;
+  readonly #state: Pick<State, "users">;
 
-  constructor(log: Pick<Log, "append">, rates: Rates) {
+  constructor(log: Pick<Log, "append">, rates: Rates, state: Pick<State, "users">) {
     this.#log = log;
     this.#rates = rates;
+    this.#state = state;
   }
 
   append(command: Command, principal: Principal, bytes = 0): Promise<Outcome> {
-    if (isRated(principal)) this.#rates.take(principal.user, bytes);
+    if (isRated(principal)) this.#rates.take(principal.user, bytes, commandsIn(command, this.#state.users));
     return this.#log.append(command);
   }
 

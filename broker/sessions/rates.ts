@@ -1,10 +1,11 @@
 /* Rates: how much one user may ask for, over all their connections, transports and worker processes.
  *
- *   commands   so many a second
+ *   commands   so many a second; a post that makes users by mentioning them counts as one more for each
  *   bytes      that their posts bring: text, data, mentions, tags and key
  *   reads      look-ups: what a read costs is known once it is done, so it is charged then, and the next one waits          */
 
 import { WhalesongError, fold } from "../../protocol/index.ts";
+import type { Command, State } from "../state/index.ts";
 import { type Rate, TokenBucket } from "./token-bucket.ts";
 
 /** Users whose buckets are kept; past it full ones are forgotten, which changes nothing for them, then the oldest. */
@@ -35,11 +36,11 @@ export class Rates {
     this.#now = now;
   }
 
-  /** Takes a command that brings so many bytes. @throws `rate_limited` */
-  take(handle: string, bytes = 0): void {
+  /** Takes a command that brings so many bytes, and counts as so many. @throws `rate_limited` */
+  take(handle: string, bytes = 0, commands = 1): void {
     const now = this.#now();
     const buckets = this.#bucketsOf(handle, now);
-    const waitMs = buckets.commands.take(now);
+    const waitMs = buckets.commands.take(now, commands);
     if (waitMs > 0) throw overRate(`${this.#rates.commands.perSecond} commands`, waitMs);
     if (bytes === 0) return;
     const bytesWaitMs = buckets.bytes.take(now, bytes);
@@ -85,6 +86,14 @@ export class Rates {
       this.#users.delete(user);
     }
   }
+}
+
+/** As how many commands one counts. Users stay, so each that a post makes costs what it costs to make one otherwise. */
+export function commandsIn(command: Command, users: Pick<State["users"], "find">): number {
+  if (command.op !== "post") return 1;
+  let count = 1;
+  for (const handle of command.mentions) if (users.find(handle) === undefined) count++;
+  return count;
 }
 
 export function readTooMuch(waitMs: number): WhalesongError {

@@ -13,7 +13,7 @@ import { type ErrorBody, WhalesongError } from "../../protocol/index.ts";
 import type { Core } from "../core.ts";
 import type { Log } from "../log/log.ts";
 import type { Figures } from "../metrics.ts";
-import type { Cursors } from "../sessions/index.ts";
+import { type Cursors, commandsIn } from "../sessions/index.ts";
 import type { Command, CursorKey, Offset, Outcome } from "../state/index.ts";
 import { Channel } from "./channel.ts";
 import {
@@ -264,9 +264,9 @@ export class Seat {
   }
 
   #append(ticket: Ticket, command: Command, bytes: number | null): void {
-    const { log, rates } = this.#options.core;
+    const { log, rates, state } = this.#options.core;
     try {
-      if (bytes !== null) rates.take(userOf(command), bytes);
+      if (bytes !== null) rates.take(userOf(command), bytes, commandsIn(command, state.users));
     } catch (error) {
       this.#refuse(ticket, error);
       return;

@@ -24,6 +24,8 @@ async function outcome(request: Promise<unknown>): Promise<string> {
   }
 }
 
+const post = (client: SessionClient, fields: object) => outcome(client.request("post", { ...fields }));
+
 await tap.test("a bucket lets in what there is, and what costs more once nothing is missing", async (t) => {
   const bucket = new TokenBucket({ perSecond: 10, burst: 100 }, 0);
   t.equal(bucket.take(0, 60), 0);
@@ -68,7 +70,6 @@ await tap.test(
     const broker = await SessionBroker.for(t, { scopes, userRates: { bytes: once(1_000) } });
     const [one, other] = [await broker.connect("alice"), await broker.connect("alice")];
     const bob = await broker.connect("bob");
-    const post = (client: SessionClient, fields: object) => outcome(client.request("post", { ...fields }));
     t.equal(await post(one, { text: "é".repeat(200) }), "ok"); // 400
     t.equal(await post(other, { text: "", data: { a: "x".repeat(191) } }), "ok"); // 199
     t.equal(
@@ -83,6 +84,24 @@ await tap.test(
     t.equal(await post(bob, { text: "x".repeat(900) }), "ok");
   },
 );
+
+await tap.test("users that a post makes by mentioning them count as commands", async (t) => {
+  const broker = await SessionBroker.for(t, { scopes, userRates: { commands: once(20) } });
+  const [alice, bob] = [await broker.connect("alice"), await broker.connect("bob")];
+  t.equal(await post(alice, { text: "@one @two @three" }), "ok"); // 4
+  t.equal(await post(alice, { text: "", mentions: ["four", "five"] }), "ok"); // 3
+  t.equal(await post(alice, { text: "@One @TWO @three @four @five @alice" }), "ok"); // 1: they are users now
+  t.equal(await post(alice, { text: "@a1 @a2 @a3 @a4 @a5 @a6 @a7 @a8 @a9 @a10 @a11 @a12" }), "rate_limited"); // 13; 12 are left
+  for (let i = 0; i < 12; i++) t.equal(await post(alice, { text: "@one" }), "ok");
+  t.equal(await post(alice, { text: "@one" }), "rate_limited");
+  const many = Array.from({ length: 50 }, (_, i) => `many${i}`);
+  t.equal(
+    await post(bob, { text: "", mentions: many }),
+    "ok",
+    "more than there can be, when none is missing",
+  );
+  t.equal(await post(bob, { text: "" }), "rate_limited");
+});
 
 await tap.test("what a user reads is charged for what it looked at, over all connections", async (t) => {
   const broker = await SessionBroker.for(t, { scopes, userRates: { reads: once(2_000) } });

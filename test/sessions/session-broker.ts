@@ -114,6 +114,7 @@ export class SessionBroker {
       intake: new LocalIntake(
         this.log,
         new Rates({ commands: unlimited, bytes: unlimited, reads: unlimited, ...options.userRates }, now),
+        state,
       ),
     });
     const authenticator =

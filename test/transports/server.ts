@@ -94,7 +94,7 @@ export async function startServer(t: Test, parts: Partial<HttpParts> = {}): Prom
     onTooOld: (subscription) => sessions.end(subscription, operations.places.tooOld("cursor")),
   });
   const cursors = new CursorKeeper(state, { onFailure: onFault });
-  const intake = new LocalIntake(log, new Rates({ commands: rate, bytes: rate, reads: rate }, now));
+  const intake = new LocalIntake(log, new Rates({ commands: rate, bytes: rate, reads: rate }, now), state);
   const operations = new Operations({ state, log, streams, cursors, intake });
   const authenticator = parts.authenticator ?? new OpenAuthenticator();
   const timeouts = { helloTimeoutMs: 10_000, noProgressMs: 60_000 };

@@ -74,7 +74,7 @@ await tap.test(
     const rate = { perSecond: 1e9, burst: 1e9 };
     const unlimited = new Rates({ commands: rate, bytes: rate, reads: rate }, Date.now);
     const cursors = new CursorKeeper(state, { onFailure: (error) => t.fail(String(error)) });
-    const intake = new LocalIntake(log, unlimited);
+    const intake = new LocalIntake(log, unlimited, state);
     const operations = new Operations({ state, log, streams, cursors, intake });
     const principal = { user: "alice", scopes: new Set(["read", "write"] as const), expiresAt: undefined };
     const head = await write(post("alice"), post("alice"));
