@@ -10,8 +10,9 @@
  *   - One `.` or `-` between two letters, digits or _ belongs to the name: "@first.last" mentions first.last and not a
  *     stranger called first. At the end it is punctuation ("@bob."), and so are several in a row ("@bob...").
  *   - "@alice/friends" names a list and mentions nobody.
- *   - Addresses of e-mail hold no mention: a name with a dot is the domain of one after an accented letter
- *     (josé@example.com), and after a letter or digit with signs that addresses may have between (foo+@example.com).
+ *   - Addresses of e-mail hold no mention: a host with a dot is the domain of one after an accented letter
+ *     (josé@example.com), after a letter or digit with signs that addresses may have between (foo+@example.com), and
+ *     after RT (rt@example.com).
  *   - URLs hold neither. There is no list of top-level domains here: a URL is scheme://host with whatever follows, or
  *     a dotted host with a path or query ("example.com/@bob"), so that a name directly after "and.or/" is missed.
  *   - A tag with more than 100 characters is none, nor is one without a letter.
@@ -141,14 +142,30 @@ function isList(text: string, end: number): boolean {
 /** The local part of an address has so many characters at most (RFC 5321, section 4.5.3.1.1). */
 const mostLocalChars = 64;
 
-/** Whether an address like josé@example.com or foo+@example.com has its sign at `start`. Those that end in an ASCII letter fail at it. */
+/** Whether an address like josé@example.com, foo+@example.com or rt@example.com has its sign at `start`, and a name that ends at `end`
+ *  behind it. Others that end in an ASCII letter fail at it. */
 function isEmailDomain(text: string, start: number, end: number): boolean {
-  if (start === 0 || !text.slice(start, end).includes(".")) return false;
+  if (start === 0 || !isDottedHost(text, start + 1, end)) return false;
   let local = start;
   while (start - local < mostLocalChars && isLocalSign(text, local - 1)) local--;
   const before = text.charCodeAt(local - 1);
   if (before > 0x7f) return casedLetter.test(charBefore(text, local));
-  return local < start && isWord(before);
+  return isWord(before); // directly before the sign only RT's is here
+}
+
+/** And a host so many (RFC 1035, section 2.3.4). */
+const mostHostChars = 253;
+
+/** Whether a host with a dot within begins at `start`, of which a name ends at `end`. Hosts hold what no name does: xn--bcher-kva.example. */
+function isDottedHost(text: string, start: number, end: number): boolean {
+  if (text.slice(start, end).includes(".")) return true;
+  for (let at = end; at < start + mostHostChars; at++) {
+    const code = text.charCodeAt(at);
+    const isLetter = isHostLetter(text, at) || isDigit(code);
+    if (code === dot) return isHostLetter(text, at + 1) || isDigit(text.charCodeAt(at + 1));
+    if (!isLetter && code !== hyphen) return false;
+  }
+  return false;
 }
 
 /** The signs that the local part of an address may have beside letters, digits and _ (RFC 5322, `atext`, and what quotes it). */

@@ -17,6 +17,9 @@ const joiner = `(?<=${joinedLetter})[\u200c\u200d\u180b-\u180d\u180f](?=${behind
 const wholeTag = new RegExp(`^(?:(?!${unseen})[${tagChars}]|${joiner})+`, "u");
 const tagCharAtEnd = new RegExp(`(?!${unseen})[${tagChars}]$`, "u");
 
+// No label of a host has letters of two units here.
+const hostChar = "(?![\\u{10000}-\\u{10ffff}])(?:[a-zA-Z0-9]|(?![\\0-\\x7f])[\\p{L}\\p{M}\\p{Nd}])";
+
 export function referenceMentions(text: string): Range[] {
   return spans(text, /[@＠]/g, mentionLength);
 }
@@ -45,10 +48,10 @@ function mentionLength(before: string, after: string): number {
   const isCut =
     /^[^\0-\x7f\uff00-\uffff]/.test(next) && /^[\p{Script=Latin}\u0300-\u036f\u02bb]/u.test(next.charAt(0));
   const local = before.replace(/[!#$%&'*+/=?^`{|}~."-]{1,64}$/, "");
-  const endsInLetter = /[^\0-\x7f]$/.test(local)
-    ? /[\p{LC}\u0300-\u036f]$/u.test(local)
-    : /\w$/.test(local) && local !== before;
-  const isEmail = name.includes(".") && endsInLetter;
+  const endsInLetter = /[^\0-\x7f]$/.test(local) ? /[\p{LC}\u0300-\u036f]$/u.test(local) : /\w$/.test(local); // where that touches the sign it is RT, or there is no mention anyway
+  const host = after.slice(name.length, 254);
+  const isEmail =
+    endsInLetter && (name.includes(".") || new RegExp(`^(?:${hostChar}|-)*\\.${hostChar}`, "u").test(host));
   const isRetweet = /(?:^|[^\w+~.@＠-])RT$/i.test(before);
   if (name.length > limits.handleChars || isCut || isEmail) return 0;
   if (/^(?:[@＠]|:\/\/|\/[a-z])/i.test(next)) return 0;
