@@ -267,12 +267,13 @@ function postsOf(author: string, count: number): Command[] {
   return Array.from({ length: count }, () => post(author));
 }
 
+function onLookback(): void {
+  throw new Error("nobody here follows many");
+}
+
 function fanOutOf({ state }: Store, interest: Interest): FanOut {
   const deliveries = new Deliveries(state);
   const home = new HomeReader(state);
-  const onLookback = (): void => {
-    throw new Error("nobody here follows many");
-  };
   return new FanOut(
     { state, interest, deliveries, flusher: new Flusher(), home, onLookback },
     state.applied(),
