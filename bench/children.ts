@@ -1,14 +1,11 @@
 /* Children: the processes that the harness starts, asks and ends.
  *
- * The broker and every load have a process of their own, so that none of them measures another's work. They run compiled
- * when what is built is newer than the sources, and from the sources otherwise. */
+ * The broker and every load have a process of their own, so that none of them measures another's work. */
 
 import { type ChildProcess, fork } from "node:child_process";
-import { readdirSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import type { Ask, Handlers, Progress, Reply } from "./asks.ts";
+import { locate } from "./built.ts";
 
 /** The longest an ask may take, in ms: a run that hangs ends, and says where. */
 const askTimeoutMs = 600_000;
@@ -115,30 +112,4 @@ function errorOf(
   const error = new Error(message);
   if (stack !== undefined) error.stack = `${child}: ${stack}`;
   return error;
-}
-
-const isSource = import.meta.url.endsWith(".ts");
-/** The folder that holds bench/ as it runs: of the sources, or of what is built. */
-const running = join(dirname(fileURLToPath(import.meta.url)), "..");
-const built = isSource ? join(running, "dist") : running;
-
-/** Whether children run compiled. */
-export const isCompiled = !isSource || isBuiltNewer(running);
-
-/** How to run a script with Node.js, named by its path without its ending: "broker/main". */
-export function locate(script: string): { file: string; loader: readonly string[] } {
-  if (isCompiled) return { file: join(built, `${script}.js`), loader: [] };
-  return { file: join(running, `${script}.ts`), loader: process.execArgv };
-}
-
-/** Whether what is built is as new as every source of it. */
-function isBuiltNewer(root: string): boolean {
-  const builtMs = statSync(join(built, "bench", "broker-process.js"), { throwIfNoEntry: false })?.mtimeMs;
-  if (builtMs === undefined) return false;
-  for (const folder of ["broker", "protocol", "clients", "bench"]) {
-    for (const name of readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })) {
-      if (name.endsWith(".ts") && statSync(join(root, folder, name)).mtimeMs > builtMs) return false;
-    }
-  }
-  return true;
 }

@@ -3,7 +3,7 @@
 import { readFileSync, realpathSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, platform, release, totalmem } from "node:os";
 
-import { isCompiled } from "./children.ts";
+import { isCompiled } from "./built.ts";
 
 export interface Machine {
   cpu: string;

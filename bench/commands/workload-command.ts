@@ -9,7 +9,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 
 import { packageVersion } from "../../broker/version.ts";
 import { wholeNumber } from "../../clients/cli/command.ts";
-import { isCompiled } from "../children.ts";
+import { isCompiled } from "../built.ts";
 import { stampBytes } from "../load/stamp.ts";
 import { describeMachine, openFileLimit } from "../machine.ts";
 import { choosePinning, describePinning } from "../pinning.ts";

@@ -7,7 +7,7 @@ import { type Command, InvalidArgumentError } from "commander";
 
 import { packageVersion } from "../../broker/version.ts";
 import { note, parseScale, quickScale, withRun } from "../commands/with-run.ts";
-import { isCompiled } from "../children.ts";
+import { isCompiled } from "../built.ts";
 import type { Figure } from "../figure.ts";
 import { describeMachine } from "../machine.ts";
 import { coreParts } from "./index.ts";

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-import { locate } from "../children.ts";
+import { locate } from "../built.ts";
 import type { Launch } from "./server.ts";
 
 /** Runs a script, named by its path without its ending, with its arguments. */

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { packageVersion } from "../../broker/version.ts";
-import { locate } from "../children.ts";
+import { locate } from "../built.ts";
 import { openFileLimit } from "../machine.ts";
 import type { DialectRef } from "../load/dialect.ts";
 import { readCounter, readHealth } from "./metrics.ts";

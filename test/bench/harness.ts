@@ -4,13 +4,11 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Test } from "tap";
 
 import { loadResult } from "../../bench/report/load.ts";
 import type { Row, RunResult } from "../../bench/report/result.ts";
-
-const main = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
+import { nodeArgs } from "../program.ts";
 
 export interface Ended {
   status: number;
@@ -20,7 +18,7 @@ export interface Ended {
 
 /** Runs the harness to its end. */
 export async function bench(...args: string[]): Promise<Ended> {
-  const child = spawn(process.execPath, ["--import=tsx", main, ...args], {
+  const child = spawn(process.execPath, [...nodeArgs("bench/main"), ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let [stdout, stderr] = ["", ""];

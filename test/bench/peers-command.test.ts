@@ -6,7 +6,6 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { test } from "tap";
 
@@ -25,8 +24,8 @@ import { Run } from "../../bench/run.ts";
 import type { Target } from "../../bench/targets/target.ts";
 import { openWhale } from "../../bench/workloads/whale.ts";
 import type { OpenedWorkload, Site } from "../../bench/workloads/workload.ts";
+import { nodeArgs } from "../program.ts";
 
-const main = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
 const payloadBytes = 200;
 
 void test("peers are measured beside our broker, each held against the baseline", async (t) => {
@@ -201,7 +200,7 @@ function endingSoon(where: { folder: string; port: number }): { file: string; ar
 }
 
 async function bench(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, ["--import=tsx", main, ...args], {
+  const child = spawn(process.execPath, [...nodeArgs("bench/main"), ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let [stdout, stderr] = ["", ""];

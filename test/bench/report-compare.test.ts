@@ -3,18 +3,16 @@
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import tap from "tap";
 
 import { renderComparison } from "../../bench/report/compare.ts";
 import type { RunResult } from "../../bench/report/result.ts";
 import { minimalResult } from "./report-examples.ts";
-
-const main = fileURLToPath(new URL("../../bench/main.ts", import.meta.url));
+import { nodeArgs } from "../program.ts";
 
 function bench(...args: string[]): SpawnSyncReturns<string> {
-  return spawnSync(process.execPath, ["--import=tsx", main, ...args], { encoding: "utf8" });
+  return spawnSync(process.execPath, [...nodeArgs("bench/main"), ...args], { encoding: "utf8" });
 }
 
 function before(): RunResult {

@@ -18,8 +18,7 @@ import { BrokerProcess } from "../crash/broker-process.ts";
 import { faultsOf } from "../state/consistency.ts";
 import { openStore, post } from "../state/store.ts";
 import { inPidNamespace, pidNamespaceTest } from "./pid-namespace.ts";
-
-const main = new URL("../../broker/main.ts", import.meta.url).pathname;
+import { nodeArgs } from "../program.ts";
 
 interface Place {
   data: string;
@@ -120,8 +119,8 @@ await pidNamespaceTest(
     });
     t.teardown(() => broker.kill());
     await publish(broker, 3);
-    const [program, ...args] = [...inPidNamespace(), process.execPath, "--import=tsx", main];
-    const { status, stderr } = spawnSync(program, [...args, "backup", backup, "--data", data], {
+    const [program, ...args] = [...inPidNamespace(), process.execPath, ...nodeArgs("broker/main")];
+    const { status, stderr } = spawnSync(program!, [...args, "backup", backup, "--data", data], {
       encoding: "utf8",
     });
     t.same([status, stderr], [0, ""]);

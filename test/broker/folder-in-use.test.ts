@@ -9,14 +9,13 @@ import tap from "tap";
 import { budget } from "../pace.ts";
 import { folder, postsOf, publish, start, unready } from "./own-folder.ts";
 import { inPidNamespace, pidNamespaceTest } from "./pid-namespace.ts";
-
-const main = new URL("../../broker/main.ts", import.meta.url).pathname;
+import { nodeArgs } from "../program.ts";
 
 /** Tries to start another broker, in a namespace of its own where `by` says so. What it says when it is refused. */
 function second(data: string, by: string[] = []): string {
-  const [program, ...args] = [...by, process.execPath, "--import=tsx", main];
+  const [program, ...args] = [...by, process.execPath, ...nodeArgs("broker/main")];
   const serve = ["serve", "--data", data, "--port", "0", "--workers", "0"];
-  const { status, stderr, stdout } = spawnSync(program, [...args, ...serve], {
+  const { status, stderr, stdout } = spawnSync(program!, [...args, ...serve], {
     encoding: "utf8",
     timeout: budget(60_000),
     killSignal: "SIGKILL",
@@ -52,9 +51,13 @@ for (const isFirst of [true, false]) {
       const broker = await start(t, data, { by: inPidNamespace() });
       await publish(broker, "first");
       for (const more of [["--json"], ["--digest"]]) {
-        const [program, ...args] = [...inPidNamespace({ isFirst }), process.execPath, "--import=tsx", main];
+        const [program, ...args] = [
+          ...inPidNamespace({ isFirst }),
+          process.execPath,
+          ...nodeArgs("broker/main"),
+        ];
         const command = [...args, "doctor", "--data", data, "--port", "0", ...more];
-        const { stdout, stderr } = spawnSync(program, command, { encoding: "utf8", timeout: budget(60_000) });
+        const { stdout, stderr } = spawnSync(program!, command, { encoding: "utf8", timeout: budget(60_000) });
         t.equal(stderr, "");
         if (more[0] === "--digest") t.match(stdout, /^epoch \w+ {2}head 1 {2}digest [0-9a-f]{64}\n$/);
         else {

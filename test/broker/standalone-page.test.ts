@@ -5,15 +5,14 @@ import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import tap, { type Test } from "tap";
 
 import { Broker } from "../../broker/broker.ts";
 import { connect } from "../../clients/node/index.ts";
 import { Runbook } from "../cluster/runbook.ts";
+import { nodeArgs } from "../program.ts";
 
-const main = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
 const page = new URL("../../broker/STANDALONE.md", import.meta.url);
 const heading = "Back it up and restore it";
 
@@ -25,7 +24,10 @@ await tap.test("a broker is backed up while it runs, and restored", async (t) =>
   await mkdir(join(root, "var/backups/whalesong"), { recursive: true });
   await mkdir(join(root, "bin"));
   const command = join(root, "bin/whalesong");
-  await writeFile(command, `#!/bin/sh\nexec "${process.execPath}" --import=tsx "${main}" "$@"\n`);
+  const broker = nodeArgs("broker/main")
+    .map((arg) => JSON.stringify(arg))
+    .join(" ");
+  await writeFile(command, `#!/bin/sh\nexec "${process.execPath}" ${broker} "$@"\n`);
   await chmod(command, 0o755);
   const run = (block: string): Promise<string> =>
     runIn(root, block.replaceAll(/(?<= )\/(var|tmp)\//g, `${root}/$1/`));

@@ -2,9 +2,7 @@
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
-
-const main = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
+import { nodeArgs } from "../program.ts";
 
 export interface Ended {
   status: number | null;
@@ -21,7 +19,7 @@ export class Running {
 
   constructor(args: readonly string[], env: Record<string, string> = {}) {
     const { PATH = "", HOME = "" } = process.env;
-    this.process = spawn(process.execPath, ["--import=tsx", main, ...args], {
+    this.process = spawn(process.execPath, [...nodeArgs("broker/main"), ...args], {
       env: { PATH, HOME, ...env },
     });
     this.process.stdout.setEncoding("utf8").on("data", (text: string) => (this.stdout += text));

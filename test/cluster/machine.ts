@@ -17,9 +17,9 @@ import type { Test } from "tap";
 import { findProgram } from "../../bench/targets/programs.ts";
 import { freePorts, spawnBound } from "./nats-server.ts";
 import { budget } from "../pace.ts";
+import { nodeArgs } from "../program.ts";
 
 const deployFolder = fileURLToPath(new URL("../../broker/deploy", import.meta.url));
-const mainFile = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
 const here = fileURLToPath(new URL("../..", import.meta.url));
 /** Where the package's files to copy are, below a machine's root. */
 export const packagedFolder = "opt/whalesong/node_modules/whalesong/broker/deploy";
@@ -163,9 +163,12 @@ export class Machine {
     await this.#script("bin/sudo", `exec "$@"`);
     await this.#script("bin/systemctl", `exec curl -sS --fail-with-body --data "$*" "$MACHINE"`);
     const node = JSON.stringify(process.execPath);
+    const broker = nodeArgs("broker/main")
+      .map((arg) => JSON.stringify(arg))
+      .join(" ");
     await this.#script(
       "opt/whalesong/node_modules/.bin/whalesong",
-      `unset NODE_OPTIONS; cd ${JSON.stringify(here)}; exec ${node} --import=tsx ${JSON.stringify(mainFile)} "$@"`,
+      `cd ${JSON.stringify(here)}; exec ${node} ${broker} "$@"`,
     );
     this.#control = createServer((request, response) => {
       let body = "";

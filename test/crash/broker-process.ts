@@ -2,11 +2,9 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 
+import { fromSource, nodeArgs } from "../program.ts";
 import { workers } from "../workers/count.ts";
-
-const sources = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
 
 /** How a broker's process is started, where that is not the usual way. */
 export interface Launch {
@@ -30,10 +28,11 @@ export class BrokerProcess {
   /** Starts `serve` with these flags; settles once it listens. */
   static async launch(
     flags: readonly string[],
-    { main = sources, by = [], onLog }: Launch = {},
+    { main, by = [], onLog }: Launch = {},
   ): Promise<BrokerProcess> {
-    const serve = [main, "serve", "--workers", String(workers), "--metrics-share", "0ms", ...flags];
-    const [program, ...args] = [...by, process.execPath, "--import=tsx", ...serve];
+    const node = main === undefined ? nodeArgs("broker/main") : fromSource(main);
+    const serve = ["serve", "--workers", String(workers), "--metrics-share", "0ms", ...flags];
+    const [program, ...args] = [...by, process.execPath, ...node, ...serve];
     const child = spawn(program!, args, {
       stdio: ["ignore", "pipe", onLog === undefined ? "inherit" : "pipe"],
     });

@@ -16,9 +16,6 @@ export const environment: NodeJS.ProcessEnv = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => name !== "NODE_OPTIONS" && !name.startsWith("npm_")),
 );
 
-/** And without the test runner's hooks into Node.js, which it puts into the environment of every child. */
-const bare = ["-u", "NODE_OPTIONS"];
-
 export interface Ran {
   stdout: string;
   stderr: string;
@@ -29,7 +26,7 @@ export function run(
   args: readonly string[],
   options: { cwd: string; env?: NodeJS.ProcessEnv },
 ): Promise<Ran> {
-  return promisify(execFile)("env", [...bare, file, ...args], {
+  return promisify(execFile)(file, args, {
     env: environment,
     maxBuffer: 64 * 1024 * 1024,
     ...options,
@@ -42,7 +39,7 @@ export function start(
   args: readonly string[],
   options: { cwd: string; env?: NodeJS.ProcessEnv; detached?: boolean },
 ): ChildProcessByStdio<null, Readable, null> {
-  return spawn("env", [...bare, file, ...args], {
+  return spawn(file, args, {
     env: environment,
     stdio: ["ignore", "pipe", "inherit"],
     ...options,

@@ -10,6 +10,7 @@ import tap, { type Test } from "tap";
 import { type CodecName, limits, subprotocols } from "../../protocol/index.ts";
 import { call, dataFolder, startBroker } from "../transports/server.ts";
 import { SessionClient } from "./session-client.ts";
+import { nodeArgs } from "../program.ts";
 
 /** What no device may be called, and what the refusal says of it. */
 const refused: [name: string, device: string, says: RegExp][] = [
@@ -131,7 +132,7 @@ await tap.test(
     const { PATH = "", HOME = "" } = process.env;
     const child = spawn(
       process.execPath,
-      ["--import=tsx", "broker/main.ts", "serve", "--port", "0", "--data", data.path, "--workers", "0"],
+      [...nodeArgs("broker/main"), "serve", "--port", "0", "--data", data.path, "--workers", "0"],
       { stdio: ["ignore", "ignore", "pipe"], env: { PATH, HOME } },
     );
     const ended = once(child, "exit");

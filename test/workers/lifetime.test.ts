@@ -7,13 +7,12 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 
 import tap, { type Test } from "tap";
 
 import { SessionClient } from "../sessions/session-client.ts";
+import { nodeArgs } from "../program.ts";
 
-const main = fileURLToPath(new URL("../../broker/main.ts", import.meta.url));
 const workers = 2;
 
 await tap.test(
@@ -59,7 +58,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 async function start(t: Test, given?: string) {
   const data = given ?? (await mkdtemp(join(tmpdir(), "whalesong-lifetime-")));
   const flags = ["--port", "0", "--data", data, "--workers", String(workers), "--drain", "300ms"];
-  const child: ChildProcess = spawn(process.execPath, ["--import=tsx", main, "serve", ...flags], {
+  const child: ChildProcess = spawn(process.execPath, [...nodeArgs("broker/main"), "serve", ...flags], {
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });
