@@ -57,7 +57,10 @@ for (const isFirst of [true, false]) {
           ...nodeArgs("broker/main"),
         ];
         const command = [...args, "doctor", "--data", data, "--port", "0", ...more];
-        const { stdout, stderr } = spawnSync(program!, command, { encoding: "utf8", timeout: budget(60_000) });
+        const { stdout, stderr } = spawnSync(program!, command, {
+          encoding: "utf8",
+          timeout: budget(60_000),
+        });
         t.equal(stderr, "");
         if (more[0] === "--digest") t.match(stdout, /^epoch \w+ {2}head 1 {2}digest [0-9a-f]{64}\n$/);
         else {
