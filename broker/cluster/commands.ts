@@ -4,7 +4,7 @@ import type { Command } from "commander";
 
 import type { NatsConnection } from "nats";
 
-import { addOptions, readOptions } from "../flags.ts";
+import { addOptions, exposedSecrets, readOptions } from "../flags.ts";
 import { type BrokerOptions, OptionsError } from "../options.ts";
 import { ClusterError } from "./error.ts";
 
@@ -48,7 +48,7 @@ Examples:
   $ whalesong serve --data ./other --nats nats://10.0.0.1:4222          on other machines: nodes that load what it has`,
     )
     .action(async (given: { replace?: true }, command: Command) => {
-      const options = readOptions(command);
+      const options = optionsOf(command);
       const { initCluster } = await import("./init.ts");
       await withNats({ ...options, logLevel: "warn" }, async (connection, quiet) => {
         const { offset, bytes, epoch } = await initCluster(quiet, connection, {
@@ -77,7 +77,7 @@ Examples:
     )
     .action(async (given: { json?: true }, command: Command) => {
       const { reportCluster, toText } = await import("./report.ts");
-      await withNats(readOptions(command), async (connection, { cluster: name }) => {
+      await withNats(optionsOf(command), async (connection, { cluster: name }) => {
         const report = await reportCluster(connection, name);
         process.stdout.write(given.json ? `${JSON.stringify(report)}\n` : toText(report, Date.now()));
         process.exitCode = report.log === null ? 1 : 0;
@@ -100,6 +100,12 @@ with epoch_mismatch. The cluster itself is not touched.`,
       await leaveCluster(data);
       process.stdout.write(`${data} is a lone broker's now\nnext: whalesong serve --data ${data}\n`);
     });
+}
+
+/** What a command that speaks to NATS was told. A password that others see in it is warned of, as `serve` does. @throws OptionsError */
+function optionsOf(command: Command): BrokerOptions {
+  for (const warning of exposedSecrets(command)) process.stderr.write(`whalesong: ${warning}\n`);
+  return readOptions(command);
 }
 
 /** @throws OptionsError, ClusterError with what NATS said */

@@ -1,6 +1,6 @@
 /* The commands for people, against a real broker. */
 
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -189,4 +189,33 @@ void test("token makes what a broker with that secret accepts", async (t) => {
   const readOnly = await make("--sub", "alice", "--scope", "read");
   const forbidden = await whalesong(["post", "x"], { env: { WHALESONG_URL, WHALESONG_TOKEN: readOnly } });
   t.match(forbidden, { status: 1, stderr: /^whalesong: forbidden: [^\n]*\n$/ });
+});
+
+void test("token takes the secret from the broker's file, and warns of one on the command line", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "whalesong-token-"));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const [secret, file] = ["a secret of thirty-two characters", join(folder, "secret")];
+  await writeFile(file, `${secret}\r\n`, { mode: 0o600 });
+  const make = async (args: string[], env: Record<string, string> = {}): Promise<string> => {
+    const { status, stdout, stderr } = await whalesong(["token", "--sub", "alice", ...args], { env });
+    t.equal(status, 0, stderr);
+    await jwtVerify(stdout.trim(), new TextEncoder().encode(secret));
+    return stderr;
+  };
+  t.equal(await make(["--secret-file", file]), "");
+  t.equal(await make([], { WHALESONG_AUTH_SECRET_FILE: file }), "");
+  t.equal(await make([], { WHALESONG_AUTH_SECRET: secret }), "");
+  t.equal(
+    await make(["--secret-file", file], { WHALESONG_AUTH_SECRET: "another" }),
+    "",
+    "a flag beats a variable",
+  );
+  t.match(
+    await make(["--secret", secret], { WHALESONG_AUTH_SECRET_FILE: "/nowhere" }),
+    /^whalesong: --secret: everybody [^\n]*--secret-file[^\n]*\n$/,
+  );
+  const both = await whalesong(["token", "--sub", "a", "--secret", "s", "--secret-file", file]);
+  t.match(both, { status: 2, stderr: /give one of them/ });
+  const missing = await whalesong(["token", "--sub", "a", "--secret-file", join(folder, "missing")]);
+  t.match(missing, { status: 2, stderr: /--secret-file [^\n]*missing: ENOENT/ });
 });

@@ -27,6 +27,20 @@ void test("wrong usage is status 2 and says what is wrong", async (t) => {
   );
 });
 
+void test("a password for NATS on a command line is warned of, whichever command has it", async (t) => {
+  const secrets = [
+    ["--nats", "nats://u:pw@127.0.0.1:1"],
+    ["--nats", "nats://127.0.0.1:1", "--nats-token", "pw"],
+  ];
+  for (const args of secrets) {
+    const { status, stderr } = await whalesong(["cluster", "status", ...args]);
+    t.equal(status, 1);
+    t.match(stderr, /^whalesong: --nats(-token)?: everybody on this machine sees a command line/);
+  }
+  const { stderr } = await whalesong(["cluster", "status", "--nats", "nats://127.0.0.1:1"]);
+  t.notMatch(stderr, /everybody/);
+});
+
 void test("every command has help with an example", async (t) => {
   const commands = [
     "post",
