@@ -28,6 +28,8 @@ import { type Entry, FolderError, type Offset, State, type StoreReport } from ".
 const checkMs = 1_000;
 /** How often it is noted what the clock said, in ms, for a broker that starts later. */
 const noteMs = 60_000;
+/** And how far the store had come. */
+const noteHeadMs = 5_000;
 
 /** Those who hear of entries: the front of a broker that stands alone, or its workers. */
 export interface Audience {
@@ -68,6 +70,7 @@ export class Core {
   readonly intake: LocalIntake;
   readonly #clock: Clock;
   #notedAt = -Infinity;
+  #notedHeadAt = -Infinity;
   readonly #fullness: Fullness;
   readonly #retention: Retention;
   readonly #periodic: Periodic;
@@ -185,6 +188,7 @@ export class Core {
       this.#clock.look();
       const mayWrite = this.#lookAtFiles() === undefined;
       if (mayWrite) await this.#noteClock();
+      if (mayWrite && this.cluster === undefined) await this.#noteHead();
       if (mayWrite) await this.#fullness.check();
       await this.log.probe();
       if (mayWrite && this.cluster === undefined) await this.#retention.run();
@@ -225,6 +229,13 @@ export class Core {
     await this.#noteClock(0);
     await this.cluster?.node.close();
     await this.state.close();
+  }
+
+  /** How far the store has come, for a broker that starts later: it knows a copy put back by it. */
+  async #noteHead(): Promise<void> {
+    if (performance.now() - this.#notedHeadAt < noteHeadMs) return;
+    this.#notedHeadAt = performance.now();
+    await this.state.noteHead(this.log.durable);
   }
 
   /** What the clock says, for a broker that starts later; not more often than each `everyMs`. */

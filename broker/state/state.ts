@@ -106,6 +106,9 @@ export class State {
   readonly #changed: Offset[] = [];
   #meta: Meta;
   #head: Offset;
+  /** How far the store had come when that was noted last, and the note that is being written. */
+  #notedHead: Offset;
+  #noting: Promise<void> | undefined;
 
   /**
    * Opens the store in the folder `path`, or makes one. @throws FolderError when the folder cannot be used.
@@ -160,6 +163,7 @@ export class State {
     this.notices = notices;
     this.#meta = meta;
     this.#head = readApplied(tables.meta);
+    this.#notedHead = this.#head;
     this.users = new Users(tables);
     this.follows = new Follows(tables);
     this.topics = new Topics(tables);
@@ -277,6 +281,16 @@ export class State {
     await this.#environment.transact(() => writeClock(this.#environment.tables.meta, record)).committed;
   }
 
+  /** Notes beside the store that it has come to `head`, which is on disk: what is put back after a kill is known by it (opening.ts). */
+  async noteHead(head: Offset): Promise<void> {
+    const opening = this.#meta.opening?.name;
+    if (this.#own === undefined || opening === undefined) return;
+    if (head <= this.#notedHead || this.#noting !== undefined) return;
+    this.#notedHead = head;
+    this.#noting = noteHead(this.#own.path, opening, head).finally(() => (this.#noting = undefined));
+    await this.#noting;
+  }
+
   /** Somebody says that it is `at`, in ms since the Unix epoch: what is later was the doing of a wrong clock, and no command is after it any more. Of
    *  a broker that stands alone; nodes of a cluster have one time. Settles once it is on disk. */
   async setTimeBack(at: number): Promise<void> {
@@ -380,8 +394,9 @@ export class State {
     const meta = readMeta(this.#environment.tables.meta);
     const head = this.applied();
     await this.#environment.close();
+    await this.#noting;
     if (meta?.opening !== undefined && own.files.look() === undefined)
-      await noteClosing(own.path, meta.opening.name, head);
+      await noteHead(own.path, meta.opening.name, head);
     await own.lock.release();
   }
 
@@ -490,8 +505,8 @@ function copyNotice(path: string, copied: string, isEpochOver: boolean): string 
   );
 }
 
-/** How far the store has come. Where it cannot be written, what was written at the opening is still true. */
-async function noteClosing(path: string, opening: string, head: Offset): Promise<void> {
+/** How far the store has come. Where it cannot be written, what was written before is still true. */
+async function noteHead(path: string, opening: string, head: Offset): Promise<void> {
   try {
     const draft = await draftOpening(path, { opening, head });
     await draft.place();

@@ -2,15 +2,17 @@
  * names another post. What is no copy keeps its epoch. */
 
 import { execFileSync } from "node:child_process";
-import { chmod, cp, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import tap, { type Test } from "tap";
 
 import { Broker } from "../../broker/broker.ts";
 import type { BrokerOptions } from "../../broker/options.ts";
 import { BrokerProcess } from "../crash/broker-process.ts";
+import { budget } from "../pace.ts";
 
 interface Place {
   data: string;
@@ -142,6 +144,33 @@ await tap.test("put back after the broker was killed: epoch_mismatch", async (t)
   }
 });
 
+/** Settles once it is noted beside the store that it has come to `id`. */
+async function noted(data: string, { id }: Published): Promise<void> {
+  const offset = Number(id.split("-")[1]);
+  for (const end = performance.now() + budget(20_000); performance.now() < end; await sleep(50)) {
+    const { head } = JSON.parse(await readFile(join(data, "opening.json"), "utf8")) as { head: number };
+    if (head >= offset) return;
+  }
+  throw new Error(`it was not noted that the store has come to ${offset}`);
+}
+
+await tap.test("taken while the broker ran, and put back after it was killed: epoch_mismatch", async (t) => {
+  for (const [what, take, putBack] of ways.filter(([way]) => /^(cp|dd)/.test(way))) {
+    const at = await place(t);
+    const process = await BrokerProcess.start(at.data);
+    await publish(process, 2);
+    sh(take, at);
+    const lost = await publish(process, 3);
+    await noted(at.data, lost);
+    await process.kill();
+    sh(putBack, at);
+    await during(at.data, async (broker) => {
+      await publish(broker, 4);
+      t.equal(await readAfter(broker, lost.cursor), "epoch_mismatch", what);
+    });
+  }
+});
+
 await tap.test("what is no copy keeps its epoch", async (t) => {
   const at = await place(t);
   const { data } = at;
@@ -157,6 +186,7 @@ await tap.test("what is no copy keeps its epoch", async (t) => {
   await isKept("a restart");
   await isKept("another restart");
   const killed = await BrokerProcess.start(data);
+  await noted(data, await publish(killed, 1));
   await publish(killed, 1);
   await killed.kill();
   await isKept("a kill");
