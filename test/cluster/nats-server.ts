@@ -40,9 +40,21 @@ export function missingNats(): string | undefined {
 
 /** Whether the installed server takes `sync_interval`, as 2.10 and newer do. */
 export function knowsSyncInterval(): boolean {
+  return isAtLeast(10);
+}
+
+/**
+ * Whether a server that leads the log, is paused, and goes on when another leads, still has the log that the others have. One of 2.9 stores
+ * what had waited for it as its own, so that nodes which read its copy have another history: seen with 2.9.10.
+ */
+export function bearsPauses(): boolean {
+  return isAtLeast(12);
+}
+
+function isAtLeast(minor: number): boolean {
   const version = askProgram("nats-server", ["--version"], /v([\d.]+)/) ?? "0.0";
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  return major > 2 || (major === 2 && minor >= 10);
+  const [its = 0, itsMinor = 0] = version.split(".").map(Number);
+  return its > 2 || (its === 2 && itsMinor >= minor);
 }
 
 /** Runs `body` as a test when there is a nats-server; `timeoutMs` is its time on a quiet machine. Without one it is skipped and says why; in CI that is a failure. */

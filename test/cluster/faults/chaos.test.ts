@@ -1,4 +1,4 @@
-/* Faults one after another, and at the same time, at random: nodes killed, stopped and paused, NATS servers killed and paused.
+/* Faults one after another, and at the same time, at random: nodes killed, stopped and paused, NATS servers killed and, where they bear it, paused.
  * WHALESONG_CHAOS is for how many seconds (30), WHALESONG_SEED repeats the choice. Whatever came, all is well once it is over. */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import tap, { type Test } from "tap";
 
 import { Random } from "../../model/random.ts";
-import { natsTest } from "../nats-server.ts";
+import { bearsPauses, natsTest } from "../nats-server.ts";
 import { type Rig, checkRig, startRig } from "../rig.ts";
 
 const chaosMs = 1_000 * Number(process.env["WHALESONG_CHAOS"] ?? 30);
@@ -46,10 +46,11 @@ async function breakNodes(t: Test, { cluster }: Rig, random: Random, end: number
 
 /** One server at a time, so that two of three are there; now and then all. */
 async function breakNats(t: Test, { nats }: Rig, random: Random, end: number): Promise<void> {
+  const pauses = bearsPauses() ? 0.5 : 0;
   while (Date.now() < end) {
     await sleep(random.below(restMs));
     const servers = random.chance(0.15) ? nats.servers : [random.pick(nats.servers)];
-    const isPause = random.chance(0.5);
+    const isPause = random.chance(pauses);
     const ms = random.below(faultMs);
     t.comment(`${isPause ? "pause" : "kill"} ${servers.map(({ name }) => name).join(", ")} for ${ms} ms`);
     for (const server of servers) {
