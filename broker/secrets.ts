@@ -50,19 +50,38 @@ export function warningsOf(options: BrokerOptions): string[] {
     ["--nats-tls-key", options.natsTlsKey],
   ] as const)
     warnings.push(...fileWarnings(flag, path));
+  const keys = modeOf(options.jwks);
+  if (keys !== undefined && (keys & 0o002) !== 0)
+    warnings.push(
+      `--jwks: others on this machine can change ${options.jwks}, and so make tokens: chmod o-w ${options.jwks}`,
+    );
   return warnings;
 }
 
 /** Whether others than its owner and group may read or change the file that `flag` names. */
 export function fileWarnings(flag: string, path: string | undefined): string[] {
-  const mode = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
-  if (mode === undefined || !mode.isFile() || (mode.mode & 0o006) === 0) return [];
+  const mode = modeOf(path);
+  if (mode === undefined || (mode & 0o006) === 0) return [];
   return [
     `${flag}: others on this machine can read or change ${path}, which holds a secret: chmod o-rwx ${path}`,
   ];
 }
 
+/** Undefined when it is no file. */
+function modeOf(path: string | undefined): number | undefined {
+  const stats = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
+  return stats?.isFile() === true ? stats.mode : undefined;
+}
+
+/** Who a URL of NATS says to be, with a password or token. */
+const credentials = /(?<=^[a-z]+:\/\/)[^/@]+(?=@)/i;
+
 /** Whether a URL of NATS brings a password along. */
 export function holdsPassword(url: string): boolean {
-  return /^[a-z]+:\/\/[^/@]+@/i.test(url);
+  return credentials.test(url);
+}
+
+/** The URL as it may be printed. */
+export function withoutPassword(url: string): string {
+  return url.replace(credentials, "…");
 }

@@ -6,6 +6,7 @@ import type { NatsConnection } from "nats";
 
 import { addOptions, exposedSecrets, readOptions } from "../flags.ts";
 import { type BrokerOptions, OptionsError } from "../options.ts";
+import { withoutPassword } from "../secrets.ts";
 import { ClusterError } from "./error.ts";
 
 const natsNames = [
@@ -56,7 +57,7 @@ Examples:
         });
         process.stdout.write(
           `cluster ${options.cluster} begins with the data of ${options.data}: ${offset} commands, epoch ${epoch}, ${bytes} bytes in NATS\n` +
-            `next: whalesong serve --data ${options.data} --nats ${options.nats!.join(",")}\n`,
+            `next: whalesong serve --data ${options.data} --nats ${options.nats!.map(withoutPassword).join(",")}\n`,
         );
       });
     });

@@ -9,7 +9,7 @@ import tap from "tap";
 
 import { addServeOptions, exposedSecrets, readServeOptions } from "../../broker/flags.ts";
 import { type BrokerOptions, checkOptions } from "../../broker/options.ts";
-import { readSecret, warningsOf } from "../../broker/secrets.ts";
+import { holdsPassword, readSecret, warningsOf, withoutPassword } from "../../broker/secrets.ts";
 import { call, secret, startBroker, tokenFor } from "../transports/server.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "whalesong-secrets-"));
@@ -118,4 +118,27 @@ await tap.test("with a greatest age tokens need an iat, and end by it", async (t
   t.match(await ask(now - 3_700), [401, /older than tokens may be here/]);
   t.match(await ask(now + 600), [401, /`iat` is in the future/]);
   t.match(await ask(now - 3_000), [200]);
+});
+
+await tap.test("a file of keys that others can write is warned of: who writes it makes tokens", async (t) => {
+  const keys = JSON.stringify({ keys: [] });
+  for (const [mode, warnings] of [
+    [0o644, []],
+    [0o646, [/^--jwks: others on this machine can change .*keys.*: chmod o-w /]],
+  ] as const)
+    t.match(fileWarningsOf({ jwks: await file(`keys-${mode}`, keys, mode) }), warnings);
+  t.same(fileWarningsOf({ jwks: await file("keys", keys, 0o644) }), []);
+  t.same(fileWarningsOf({ jwks: "https://keys.example/jwks.json" }), []);
+});
+
+await tap.test("a password for NATS is not printed", async (t) => {
+  for (const [url, printed] of [
+    ["nats://ann:secret@10.0.0.1:4222", "nats://…@10.0.0.1:4222"],
+    ["tls://token@nats.example", "tls://…@nats.example"],
+  ] as const)
+    t.same([holdsPassword(url), withoutPassword(url)], [true, printed]);
+  t.same(
+    [holdsPassword("nats://10.0.0.1:4222"), withoutPassword("nats://10.0.0.1:4222")],
+    [false, "nats://10.0.0.1:4222"],
+  );
 });
