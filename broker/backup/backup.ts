@@ -19,6 +19,7 @@ import {
   formatVersion,
   inspectStore,
   storeFile,
+  syncFile,
   syncFolder,
   walkStore,
 } from "../state/index.ts";
@@ -105,7 +106,7 @@ async function check(partial: string): Promise<{ manifest: Manifest; walked: Wal
   const file = join(partial, storeFile);
   const walked = await walkStore(partial);
   const { format, epoch, floor, head, cluster } = (await inspectStore(partial))!;
-  await sync(file);
+  await syncFile(file);
   const manifest: Manifest = {
     backup: manifestVersion,
     format,
@@ -135,15 +136,6 @@ async function place(partial: string, target: string, manifest: Manifest): Promi
   }
   await rm(partial, { recursive: true });
   await syncFolder(join(target, ".."));
-}
-
-async function sync(path: string): Promise<void> {
-  const file = await open(path, "r+");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 /** What an operator can mend is said as such. */

@@ -9,19 +9,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:fs";
-import {
-  chmod,
-  chown,
-  copyFile,
-  mkdir,
-  open,
-  readdir,
-  realpath,
-  rename,
-  rm,
-  rmdir,
-  stat,
-} from "node:fs/promises";
+import { chmod, chown, copyFile, mkdir, readdir, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -37,6 +25,7 @@ import {
   lockFolder,
   readyStore,
   storeFile,
+  syncFile,
   syncFolder,
   walkStore,
 } from "../state/index.ts";
@@ -171,7 +160,7 @@ async function place(
   const isOfCluster = cluster !== undefined;
   const { store, opening } = await readyStore(incoming, { isNewEpoch: !sameEpoch && !isOfCluster });
   const { epoch, floor, head } = store;
-  await sync(join(incoming, storeFile));
+  await syncFile(join(incoming, storeFile));
   const draft = await draftOpening(data, { opening, head, storeIn: incoming });
   // LMDB's table of readers is of the store that goes.
   await rm(join(data, "lock.mdb"), { force: true });
@@ -192,15 +181,6 @@ async function giveToOwner(data: string): Promise<void> {
 
 async function removeIfUnused(data: string): Promise<void> {
   if ((await readdir(data)).length === 0) await rmdir(data);
-}
-
-async function sync(path: string): Promise<void> {
-  const file = await open(path, "r+");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 /** What an operator can mend is said as such. */

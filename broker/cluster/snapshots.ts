@@ -20,6 +20,7 @@ import {
   inspectStore,
   lockFolder,
   storeFile,
+  syncFolder,
 } from "../state/index.ts";
 import { packageVersion } from "../version.ts";
 import type { ClusterNames } from "./names.ts";
@@ -202,14 +203,4 @@ async function checkLoaded({ name, created, seq, offset }: Snapshot, folder: str
   throw new FolderError(
     `snapshot ${name} holds ${store === undefined ? "no store" : `offset ${store.head}`}, not offset ${offset}`,
   );
-}
-
-/** So that the new name lasts. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path);
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }

@@ -24,7 +24,8 @@ export {
 } from "./entries.ts";
 export { isForWantOfRoom, type StoreSize } from "./environment.ts";
 export { type Walk, copyStore, readyStore, walkStore } from "./copies.ts";
-export { draftOpening, syncFolder } from "./opening.ts";
+export { draftOpening } from "./opening.ts";
+export { syncFile, syncFolder } from "./sync.ts";
 export { findHolder } from "./folder-lock.ts";
 export { checkStoreFile } from "./store-file.ts";
 export { FolderError, fileMode, folderMode, storeFile } from "./folder.ts";

@@ -24,6 +24,7 @@ import { join } from "node:path";
 
 import type { Offset } from "./bytes.ts";
 import { fileMode, openingFile, storeFile } from "./folder.ts";
+import { syncFolder } from "./sync.ts";
 
 /** What the store says of who opened it last. */
 export interface OpeningMark {
@@ -123,16 +124,6 @@ export async function draftOpening(
     },
     discard,
   };
-}
-
-/** So that new names in it last. */
-export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path);
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }
 
 function parse(text: string): Note | undefined {
