@@ -106,7 +106,7 @@ for (const workers of each) {
       await until(async () => (await onDisk(b)) === `1:${offsetOf(posts[0])}`);
       await onB.request("ack", { sub: before.sub, cursor: posts[3] });
       t.match(await onB.request("cursor", { stream: "home" }), { cursor: posts[0] });
-      const again = await onB.subscribeLive("home");
+      const again = await (await connect(b, "ann")).subscribeLive("home");
       t.equal(again.start, posts[0]);
       t.match(await onB.request("cursor", { stream: "home", set: posts[1] }), { cursor: posts[1] });
       await until(async () => (await onDisk(a)) === `2:${offsetOf(posts[1])}`);
@@ -127,7 +127,7 @@ for (const workers of each) {
       const posts = await publish(onA, 3);
       const last = posts[2]!;
       const asked = {
-        subscribe: onB.subscribe("home", { from: last }),
+        subscribe: onB.subscribe("user:ann", { from: last }),
         ack: onB.request("ack", { sub: open.sub, cursor: last }),
         get: onB.request("get", { post: last }),
         thread: onB.subscribe(`thread:${last}`, { from: "earliest" }),
