@@ -3,6 +3,7 @@
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { type NatsConnection, connect } from "nats";
 import { pino } from "pino";
@@ -11,7 +12,11 @@ import type { Test } from "tap";
 import type { Gossip } from "../../broker/cluster/gossip.ts";
 import { SharedCursors, type SharedCursorsOptions } from "../../broker/cluster/shared-cursors.ts";
 import { type Cursor, type CursorKey, State } from "../../broker/state/index.ts";
+import { budget } from "../pace.ts";
 import { NatsServers } from "./nats-server.ts";
+
+/** How long what is waited for may take on a quiet machine, in ms. */
+const patienceMs = 60_000;
 
 export const subject = "test.cursors";
 
@@ -65,7 +70,8 @@ export class GossipNode {
     const folder = await temporaryFolder(t);
     await cp(options.folder!, folder, { recursive: true });
     const connection = await connect({ servers: nats, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
-    const node = new GossipNode(name, { folder, state: await State.open(folder), connection }, options);
+    const state = await State.open(folder, { isSameEpoch: true }); // nodes begin with copies of one history
+    const node = new GossipNode(name, { folder, state, connection }, options);
     t.teardown(() => node.stop());
     return node;
   }
@@ -114,7 +120,12 @@ export function placeOf(cursor: Cursor | undefined): string | undefined {
   return cursor === undefined ? undefined : `${cursor.generation}:${cursor.offset}`;
 }
 
-/** Waits until it is so. The test's own timeout ends a wait that is in vain. */
+/** Waits until it is so. @throws when it is not within what is long on this machine */
 export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 10));
+  const deadline = performance.now() + budget(patienceMs);
+  while (!(await isSo())) {
+    if (performance.now() > deadline)
+      throw new Error(`not so after ${patienceMs} ms of a quiet machine: ${String(isSo)}`);
+    await sleep(10);
+  }
 }
