@@ -9,8 +9,11 @@ import { Packr, unpack } from "msgpackr";
 
 import type { Stamped } from "../state/index.ts";
 
-/** The version of this format, and of the commands in it. A node that meets a newer one stops, since it cannot know what it means. */
-export const batchFormat = 1;
+/** The version of this format, and of the commands in it. A node that meets a newer one stops, since it cannot know what it means.
+ *
+ *   1   no users are dropped
+ *   2   users whom nothing refers to are */
+export const batchFormat = 2;
 
 export interface Batch {
   writer: string;
@@ -62,7 +65,11 @@ export function decodeBatch(bytes: Uint8Array): Batch {
   const isWhole =
     typeof writer === "string" && isCount(generation) && isCount(number) && Array.isArray(commands);
   if (!isWhole) throw new BatchError("it is no batch of commands");
-  return { writer, generation, number, commands: commands as Stamped[] };
+  const stamped = commands as Stamped[];
+  if (format >= 2) return { writer, generation, number, commands: stamped };
+  // As it is applied by nodes of the version that wrote it.
+  const before = stamped.map((command): Stamped => ({ ...command, keepsUsers: true }));
+  return { writer, generation, number, commands: before };
 }
 
 function isCount(value: unknown): value is number {

@@ -24,7 +24,7 @@ interface Attachment {
   reader: string;
   /** What it asked for; undefined until that is resolved. */
   stream: Stream | undefined;
-  /** Undefined while the reader is no user, and so has no cursor. */
+  /** Undefined while the reader is no user who stays, and so has no cursor. */
   cursor: CursorKey | undefined;
   /** The cursor's when it began: once the cursor is sought elsewhere, its acknowledgements come too late. */
   generation: number;

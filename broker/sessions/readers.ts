@@ -2,7 +2,8 @@
  *
  * Cursors are kept by the reader's number, and whoever only reads has none: to read makes nobody a user. A reader becomes one when
  * something of theirs is to be kept: at a first `resume`, at the first acknowledgement of what was read otherwise, when a cursor is
- * moved. That counts against their rate, as every command does. */
+ * moved. So does one who is a user only by what was written, whom nothing keeps once that is gone: a cursor under such a number
+ * would be nobody's. That counts against their rate, as every command does. */
 
 import type { Intake } from "./intake.ts";
 import type { Principal } from "./principal.ts";
@@ -24,17 +25,22 @@ export class Readers {
     this.#intake = intake;
   }
 
-  /** What the cursor is kept under; undefined while the reader is no user. */
+  /** What the cursor is kept under; undefined while the reader is no user who stays. */
   keyOf({ reader, device, stream }: CursorName): CursorKey | undefined {
-    const number = this.#state.users.find(reader);
-    return number === undefined ? undefined : cursorKey(number, device, stream);
+    const { users, unclaimed } = this.#state;
+    this.#state.refresh();
+    const number = users.find(reader);
+    if (number === undefined || !unclaimed.isClaimed(number)) return undefined;
+    return cursorKey(number, device, stream);
   }
 
   /** Makes the reader a user, and settles with what the cursor is kept under. @throws `rate_limited`, `storage_full`, `unavailable` */
   async make(name: CursorName, principal: Principal): Promise<CursorKey> {
     const { error } = await this.#intake.append({ op: "user", user: name.reader }, principal);
     if (error !== undefined) throw error;
-    return this.keyOf(name)!;
+    const key = this.keyOf(name);
+    if (key === undefined) throw new Error(`${name.reader} was made a user, and is none`);
+    return key;
   }
 
   /** Counts what a user has begun to keep against their rate. @throws `rate_limited` */

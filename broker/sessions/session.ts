@@ -385,6 +385,7 @@ export class Session implements Sink {
     const principal = await this.#identity.hello(request);
     if (this.#state === "greeting") this.#state = "ready";
     onHello(this.id, principal.user, request.client);
+    state.refresh();
     const known = state.users.find(principal.user);
     const result: ResultOf<"hello"> = {
       user: known === undefined ? principal.user : state.users.handle(known),

@@ -55,16 +55,49 @@ function applyChecked(state: State, offset: Offset, command: Stamped): Outcome {
   }
 }
 
-type Of<K extends Command["op"]> = Extract<Command, { op: K }> & { at: number };
+type Of<K extends Command["op"]> = Extract<Stamped, { op: K }>;
 
-function happened(state: State, entry: Entry): Outcome {
+/** `mentions`: of a post, which has them packed. */
+function happened(state: State, entry: Entry, mentions?: UserNo[]): Outcome {
   state.putEntry(entry);
+  for (const user of namedBy(entry, mentions)) state.unclaimed.name(user, entry.offset);
   return { offset: entry.offset, answer: entry.offset, entry };
 }
 
+/** The users without whom an entry could not be shown, or judged for a stream; some more than once. What an entry that takes another's
+ *  place names, it named before, or an entry that comes later does. */
+function namedBy(entry: Entry, mentions = mentionsOf(entry)): UserNo[] {
+  const { author } = entry;
+  switch (entry.kind) {
+    case "post":
+      if (entry.reply === undefined) return [author, ...mentions];
+      return [author, entry.reply.parentAuthor, entry.reply.rootAuthor, ...mentions];
+    case "repost":
+      return [author, entry.originalAuthor];
+    case "delete":
+      return [author, ...mentions];
+    case "follow":
+    case "unfollow":
+      return [author, entry.target];
+    case "user":
+      return [author];
+    case "forgotten":
+      return [];
+  }
+}
+
+function mentionsOf(entry: Entry): UserNo[] {
+  if (entry.kind === "delete") return entry.mentions;
+  return entry.kind === "post" && !entry.deleted ? unpackContent(entry.packed).mentions : [];
+}
+
+/** Somebody has something to be kept that is no command. Who is a user already is claimed by it, which nobody needs to hear of. */
 function applyUser(state: State, offset: Offset, command: Of<"user">): Outcome {
-  if (state.users.find(command.user) !== undefined) return { offset, answer: offset };
-  return happened(state, { kind: "user", offset, at: command.at, author: state.user(command.user) });
+  const known = state.users.find(command.user);
+  if (known === undefined)
+    return happened(state, { kind: "user", offset, at: command.at, author: state.user(command.user, true) });
+  if (state.unclaimed.row(known) !== undefined) state.unclaimed.remove(known);
+  return { offset, answer: offset };
 }
 
 function applyPost(state: State, offset: Offset, command: Of<"post">): Outcome {
@@ -77,19 +110,25 @@ function applyPost(state: State, offset: Offset, command: Of<"post">): Outcome {
   }
   const reply = command.replyTo === undefined ? undefined : replyTo(state, command.replyTo);
 
-  const author = known ?? state.user(command.user);
+  const author = known ?? madeUser(state, command, command.user);
   if (command.key !== undefined) {
     const published = state.publishKeys.claim(publishKey(author, command.key), { offset, at });
     if (published !== undefined) return { offset, answer: published };
+    state.unclaimed.key(author, offset);
   }
-  const mentions = mentioned(state, author, command.mentions);
+  const mentions = mentioned(state, author, command);
   const content = { text, mentions, tags: distinctTags(command.tags) };
   const packed = packContent(command.data === undefined ? content : { ...content, data: command.data });
   state.topics.put(authorTopic(author), offset);
   for (const user of mentions) state.topics.put(mentionTopic(user), offset);
   for (const tag of content.tags) state.topics.put(tagTopic(tag), offset);
   if (reply !== undefined) state.topics.put(threadTopic(reply.root), offset);
-  return happened(state, { kind: "post", offset, at, author, deleted: false, reply, packed });
+  return happened(state, { kind: "post", offset, at, author, deleted: false, reply, packed }, mentions);
+}
+
+/** The number of `handle`. Who becomes a user by what is written stays while something refers to them. */
+function madeUser(state: State, { keepsUsers }: Stamped, handle: string): UserNo {
+  return state.user(handle, keepsUsers === true);
 }
 
 function replyTo(state: State, id: string): Reply {
@@ -103,11 +142,11 @@ function replyTo(state: State, id: string): Reply {
 }
 
 /** The users mentioned, without the author, none twice; those unknown so far become users. */
-function mentioned(state: State, author: UserNo, handles: string[]): UserNo[] {
+function mentioned(state: State, author: UserNo, command: Of<"post">): UserNo[] {
   const users: UserNo[] = [];
-  for (const handle of handles) {
+  for (const handle of command.mentions) {
     if (users.length === limits.mentions) break;
-    const user = state.user(handle);
+    const user = madeUser(state, command, handle);
     if (user !== author && !users.includes(user)) users.push(user);
   }
   return users;
@@ -127,7 +166,7 @@ function applyRepost(state: State, offset: Offset, command: Of<"repost">): Outco
     const first = state.reposts.find(original.offset, known);
     if (first !== undefined) return { offset, answer: first };
   }
-  const author = known ?? state.user(command.user);
+  const author = known ?? madeUser(state, command, command.user);
   state.topics.put(authorTopic(author), offset);
   state.reposts.put(original.offset, author, offset);
   return happened(state, {
@@ -220,8 +259,8 @@ function applyFollow(state: State, offset: Offset, command: Of<"follow" | "unfol
   if (follows === (command.op === "follow")) return { offset, answer: offset };
   if (command.op === "follow" && command.most !== undefined && follower !== undefined)
     refuseTooMany(state.follows.count(follower), command.most);
-  const author = follower ?? state.user(command.user);
-  const target = followee ?? state.user(command.target);
+  const author = follower ?? madeUser(state, command, command.user);
+  const target = followee ?? madeUser(state, command, command.target);
   if (command.op === "follow") state.follows.add(author, target, offset);
   else state.follows.remove(author, target);
   return happened(state, { kind: command.op, offset, at: command.at, author, target });
@@ -237,16 +276,50 @@ function refuseTooMany(count: number, most: number): void {
   );
 }
 
+/** Entries, then publish keys, then the users that nothing refers to since. Ends before its `floor` once it has dropped `most` users. */
 function applyTrim(state: State, offset: Offset, command: Of<"trim">): Outcome {
   const before = state.meta.floor;
-  const floor = Math.max(before, Math.min(command.floor, before + command.most, offset - 1));
-  for (let gone = before + 1; gone <= floor; gone++) {
-    const entry = state.storedEntry(gone);
-    if (entry !== undefined) forget(state, entry);
+  const upTo = Math.max(before, Math.min(command.floor, before + command.most, offset - 1));
+  const keyless = state.publishKeys.expire(command.at - publishKeyLifeMs, command.most);
+  const dropped = new Dropped(state, command.keepsUsers === true);
+  let floor = before;
+  while (floor < upTo && dropped.users.length < command.most) {
+    const entry = state.storedEntry(++floor);
+    if (entry === undefined) continue;
+    forget(state, entry);
+    for (const user of namedBy(entry)) dropped.look(user, floor);
   }
-  state.publishKeys.expire(command.at - publishKeyLifeMs, command.most);
+  for (const user of keyless) dropped.look(user, floor);
   state.setFloor(floor);
-  return { offset, answer: offset };
+  if (dropped.users.length === 0) return { offset, answer: offset };
+  const { users, handles } = dropped;
+  return happened(state, { kind: "forgotten", offset, at: command.at, author: 0, users, handles });
+}
+
+/** Drops users that nothing refers to: no entry, no publish key, no follow. */
+class Dropped {
+  readonly users: UserNo[] = [];
+  readonly handles: string[] = [];
+  readonly #state: State;
+  readonly #keepsUsers: boolean;
+  readonly #firstKey: Offset;
+
+  constructor(state: State, keepsUsers: boolean) {
+    this.#state = state;
+    this.#keepsUsers = keepsUsers;
+    this.#firstKey = state.publishKeys.firstInForce();
+  }
+
+  /** Looks at a user whom something that is gone has referred to. Entries up to `floor` are gone. */
+  look(user: UserNo, floor: Offset): void {
+    if (this.#keepsUsers) return;
+    const { unclaimed, follows } = this.#state;
+    const row = unclaimed.row(user);
+    if (row === undefined || row.named > floor || (row.keyed > 0 && row.keyed >= this.#firstKey)) return;
+    if (follows.following(user, 0, 1).length > 0 || follows.followers(user, 0, 1).length > 0) return;
+    this.users.push(user);
+    this.handles.push(this.#state.dropUser(user));
+  }
 }
 
 /** Removes an entry and all that is filed under its offset. Follows stay: they are state, not history. */

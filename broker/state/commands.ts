@@ -37,4 +37,8 @@ export type Command =
     };
 
 /** A command with its time, ms since the Unix epoch; never less than the command's before it. */
-export type Stamped = Command & { at: number };
+export type Stamped = Command & {
+  at: number;
+  /** Of a version that dropped no users, and applied as it applied it: those it makes are there to stay, and a trim drops none. */
+  keepsUsers?: true;
+};

@@ -8,8 +8,10 @@
  *         follow    target u32
  *         unfollow  target u32
  *         user      (a user's first use)
+ *         forgotten content of who was dropped; its author is 0, nobody
  *
  *   content = msgpack [text, mentions: user[], tags: string[], data?]; absent once deleted.
+ *             of who was dropped: msgpack [users: user[], handles: string[]]
  *
  * A deleted post leaves its head here, without its content, so that what is counted by position (the recent 40 of a home
  * stream) stays the same. Heads are read without touching the content: that is what a scan of the log lives on. */
@@ -68,9 +70,16 @@ export interface FollowEntry extends EntryBase {
 export interface UserEntry extends EntryBase {
   kind: "user";
 }
-export type Entry = PostEntry | RepostEntry | DeleteEntry | FollowEntry | UserEntry;
+/** Users that nothing referred to were dropped by a trim. For processes and streams that have their numbers; no client is told. */
+export interface ForgottenEntry extends EntryBase {
+  kind: "forgotten";
+  users: UserNo[];
+  /** Their handles as first given, in the same order. */
+  handles: string[];
+}
+export type Entry = PostEntry | RepostEntry | DeleteEntry | FollowEntry | UserEntry | ForgottenEntry;
 
-const kinds = ["post", "repost", "delete", "follow", "unfollow", "user"] as const;
+const kinds = ["post", "repost", "delete", "follow", "unfollow", "user", "forgotten"] as const;
 const kindNumbers = Object.fromEntries(kinds.map((kind, number) => [kind, number])) as Record<
   Entry["kind"],
   number
@@ -152,6 +161,8 @@ function tailOf(entry: Entry): Buffer {
     }
     case "user":
       return none;
+    case "forgotten":
+      return packr.pack([entry.users, entry.handles]);
   }
 }
 
@@ -203,6 +214,10 @@ export function decodeEntry(offset: Offset, bytes: Buffer): Entry {
       return { kind, offset, at, author, target: bytes.readUInt32BE(headBytes) };
     case "user":
       return { kind, offset, at, author };
+    case "forgotten": {
+      const [users, handles] = unpackr.unpack(bytes.subarray(headBytes)) as [UserNo[], string[]];
+      return { kind, offset, at, author, users, handles };
+    }
     default:
       throw new Error(`entry ${offset} is of the unknown kind ${bytes[0]}: the store is damaged`);
   }

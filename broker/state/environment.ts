@@ -26,6 +26,7 @@ const tableNames = [
   "meta", // meta.ts
   "handles", // users.ts
   "users", // users.ts
+  "unclaimed", // unclaimed.ts
   "log", // entries.ts
   "topicHeads", // topics.ts
   "topics", // topics.ts
@@ -95,7 +96,11 @@ export class Environment {
     });
     const tables: Record<string, Table> = {};
     for (const name of tableNames) {
-      tables[name] = this.#root.openDB<Buffer, Buffer>(name, { encoding: "binary", keyEncoding: "binary" });
+      // A store of before there was this table has none while it is only read.
+      tables[name] =
+        (this.#root.openDB<Buffer, Buffer>(name, { encoding: "binary", keyEncoding: "binary" }) as
+          | Table
+          | undefined) ?? noTable;
     }
     this.tables = tables as Tables;
   }
@@ -177,6 +182,21 @@ export class Environment {
     await this.#root.close();
   }
 }
+
+/** Stands for a table without rows, for those who read. */
+const noTable = {
+  get: () => undefined,
+  getRange: () => [],
+  getKeys: () => [],
+  getKeysCount: () => 0,
+  getStats: () => ({
+    pageSize: 0,
+    treeBranchPageCount: 0,
+    treeLeafPageCount: 0,
+    overflowPages: 0,
+    entryCount: 0,
+  }),
+} as unknown as Table;
 
 const noOverwrite = { noOverwrite: true };
 

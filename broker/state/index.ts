@@ -17,6 +17,7 @@ export {
   type DeleteEntry,
   type Entry,
   type FollowEntry,
+  type ForgottenEntry,
   type PostEntry,
   type Reply,
   type RepostEntry,

@@ -75,19 +75,27 @@ export class PublishKeys {
     return false;
   }
 
-  /** Removes chunks of keys put before the time `at`, `most` keys or a little more. Within a transaction. */
-  expire(at: number, most: number): void {
+  /** Removes chunks of keys put before the time `at`, `most` keys or a little more. Returns whose they were, some more than once.
+   *  Within a transaction. */
+  expire(at: number, most: number): UserNo[] {
     this.end();
-    let removed = 0;
-    while (removed < most) {
+    const authors: UserNo[] = [];
+    while (authors.length < most) {
       const oldest = this.#oldest();
-      if (oldest === undefined || readU48(oldest.value, 0) >= at) return;
+      if (oldest === undefined || readU48(oldest.value, 0) >= at) break;
       for (const name of namesIn(oldest.value)) {
         this.#tables.publishKeys.removeSync(name);
-        removed++;
+        authors.push(name.readUInt32BE(name.length - 4));
       }
       this.#tables.publishKeysByChunk.removeSync(oldest.key);
     }
+    return authors;
+  }
+
+  /** No key that the post at a smaller offset took is in force. Within a transaction, after `expire`. */
+  firstInForce(): Offset {
+    const oldest = this.#oldest();
+    return oldest === undefined ? Number.POSITIVE_INFINITY : readU48(oldest.key, 0) * chunkOffsets;
   }
 
   /** It is `at`: those put later were put by a wrong clock, and are to expire as if they had been put now. Within a transaction. */

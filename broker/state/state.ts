@@ -43,6 +43,7 @@ import { whenReaderIdIsFree } from "./reader-id.ts";
 import { RecentMap } from "./recent-map.ts";
 import { Reposts } from "./reposts.ts";
 import { Topics } from "./topics.ts";
+import { Unclaimed } from "./unclaimed.ts";
 import { Users } from "./users.ts";
 
 export interface Commit {
@@ -88,6 +89,7 @@ const overwrite = {};
 
 export class State {
   readonly users: Users;
+  readonly unclaimed: Unclaimed;
   readonly follows: Follows;
   readonly topics: Topics;
   readonly reposts: Reposts;
@@ -165,6 +167,7 @@ export class State {
     this.#head = readApplied(tables.meta);
     this.#notedHead = this.#head;
     this.users = new Users(tables);
+    this.unclaimed = new Unclaimed(tables);
     this.follows = new Follows(tables);
     this.topics = new Topics(tables);
     this.reposts = new Reposts(tables.reposts);
@@ -211,6 +214,8 @@ export class State {
     for (let gone = floor + 1; gone <= this.#meta.floor; gone++) this.#entries.delete(gone);
     for (const entry of this.entries(this.#head, applied)) {
       if (entry.kind === "delete") this.#entries.delete(entry.target);
+      if (entry.kind === "forgotten")
+        entry.users.forEach((user, i) => this.users.forget(user, entry.handles[i]!));
       if (entry.kind === "post" || entry.kind === "repost" || entry.kind === "delete")
         this.topics.note(entry.author, entry.offset);
       arrived.push(entry);
@@ -235,8 +240,10 @@ export class State {
       this.#meta = { ...this.#meta, lastAt: commands.at(-1)?.at ?? this.#meta.lastAt };
       if (cluster !== undefined) this.#meta = { ...this.#meta, cluster };
       this.publishKeys.begin();
+      this.unclaimed.begin();
       const outcomes = commands.map((command) => apply(this, ++this.#head, command));
       this.publishKeys.end();
+      this.unclaimed.end();
       writeMeta(this.#environment.tables.meta, this.#meta);
       writeApplied(this.#environment.tables.meta, this.#head);
       return outcomes;
@@ -245,14 +252,14 @@ export class State {
       (results) => {
         // Only now: until the commit a reader may still have read, and kept, what it replaces.
         for (const offset of this.#changed.splice(0)) this.#entries.delete(offset);
-        this.users.settle();
+        this.users.settle(true);
         return results;
       },
       (error: unknown) => {
         this.#changed.length = 0;
         this.#environment.refresh();
         this.#reload();
-        this.users.settle();
+        this.users.settle(false);
         throw error;
       },
     );
@@ -402,14 +409,21 @@ export class State {
 
   // What follows changes the tables, and is for `apply` alone, within a transaction.
 
-  /** The number of `handle`; a new one when it is used for the first time. */
-  user(handle: string): UserNo {
+  /** The number of `handle`; a new one when it is used for the first time, and then `isClaimed` says whether it is there to stay. */
+  user(handle: string, isClaimed: boolean): UserNo {
     const known = this.users.find(handle);
     if (known !== undefined) return known;
     const user = this.#meta.nextUser;
     this.#meta = { ...this.#meta, nextUser: user + 1 };
     this.users.create(user, handle);
+    this.unclaimed.create(user, isClaimed);
     return user;
+  }
+
+  /** Nothing refers to `user` any more. Returns the handle. */
+  dropUser(user: UserNo): string {
+    this.unclaimed.remove(user);
+    return this.users.drop(user);
   }
 
   /** The entry at `offset`, as the transaction has it. */

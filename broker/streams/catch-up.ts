@@ -32,7 +32,7 @@ import { MergeAfter, type Source, sourcesAfter } from "./merge.ts";
 import { topicsOf } from "./pages.ts";
 import { concerns, passes, relationOf } from "./predicate.ts";
 import { Ready } from "./ready.ts";
-import type { Stream } from "./stream.ts";
+import { type Stream, awaitedBy } from "./stream.ts";
 import type { Subscription } from "./subscription.ts";
 import type { Tail } from "./tail.ts";
 import type { Lane, Turns } from "./turns.ts";
@@ -59,6 +59,8 @@ export interface CatchUpParts {
   whenDurable: (offset: Offset, callback: () => void) => void;
   /** A subscription's position fell below the floor while it caught up. */
   onTooOld: (subscription: Subscription) => void;
+  /** Has a subscription whose user was dropped go on as that of who has the handle now. */
+  renew: (subscription: Subscription) => void;
 }
 
 export class CatchUp {
@@ -108,9 +110,10 @@ export class CatchUp {
   }
 
   #step(subscription: Subscription): void {
-    const { state, tail, flusher, whenDurable, onTooOld } = this.#parts;
+    const { state, tail, flusher, whenDurable, onTooOld, renew } = this.#parts;
     const { stream } = subscription;
     state.refresh();
+    renew(subscription);
     if (subscription.position < state.meta.floor) {
       onTooOld(subscription);
       return;
@@ -148,7 +151,7 @@ export class CatchUp {
     const { state, interest } = this.#parts;
     const { position } = subscription;
     // Whose user is none yet is linked once they are one.
-    if (subscription.stream.awaits === undefined)
+    if (awaitedBy(subscription.stream) === undefined)
       interest.attach(subscription, follows === undefined ? [] : followedAt(follows, position));
     subscription.state = "live";
     if (this.#live?.offset !== position) this.#live = markDelivery(state, "live", position);

@@ -10,7 +10,15 @@
  * next, and one added goes to the end. So none that is there throughout is missed; one met twice is known by its position. */
 
 import type { Relation } from "../../protocol/index.ts";
-import type { DeleteEntry, Entry, Offset, RepostEntry, State, UserNo } from "../state/index.ts";
+import type {
+  DeleteEntry,
+  Entry,
+  ForgottenEntry,
+  Offset,
+  RepostEntry,
+  State,
+  UserNo,
+} from "../state/index.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Flusher } from "./flusher.ts";
@@ -42,6 +50,8 @@ export interface FanOutParts {
   home: HomeReader;
   /** Whether the entry is shown takes a look back of many steps; the subscription is to come to it by catch-up. */
   onLookback: (subscription: Subscription, stream: Stream & { kind: "home" }, entry: RepostEntry) => void;
+  /** Called in the turn of an entry that tells of users who were dropped. */
+  onForgotten: (entry: ForgottenEntry) => void;
 }
 
 /** Entries that are being handed to the subscriptions of some nodes, and how far that is. */
@@ -110,7 +120,8 @@ export class FanOut {
 
   #slice(): void {
     this.#running = true;
-    const { flusher } = this.#parts;
+    const { flusher, state } = this.#parts;
+    state.refresh(); // what is kept of users who were dropped meanwhile is let go
     const end = performance.now() + sliceMs;
     let more = true;
     while (more && performance.now() < end) {
@@ -173,13 +184,14 @@ export class FanOut {
   }
 
   #begin(): Walk | undefined {
-    const { interest, flusher } = this.#parts;
+    const { interest, flusher, onForgotten } = this.#parts;
     interest.sweep();
     const entry = this.#take();
     if (entry === undefined) return undefined;
     this.#reached = entry.offset - 1;
     if (entry.kind === "follow") interest.follow(entry.author, entry.target);
     else if (entry.kind === "unfollow") interest.unfollow(entry.author, entry.target);
+    else if (entry.kind === "forgotten") onForgotten(entry);
     const nodes = interest.nodesOf(entry);
     const entries = [entry, ...this.#takeAlike(entry, nodes)];
     const isBulk = nodes.reduce((sum, node) => sum + interest.degree(node), 0) >= bulkDegree;

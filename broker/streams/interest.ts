@@ -9,12 +9,13 @@ import type { DeleteEntry, Entry, Offset, PostEntry, State, UserNo } from "../st
 import { unpackContent } from "../state/index.ts";
 import { fold } from "../../protocol/index.ts";
 import { Links, type Node } from "./links.ts";
+import { userOf } from "./stream.ts";
 import type { Subscription } from "./subscription.ts";
 
 export class Interest {
   readonly #links: Links;
   readonly #subscriptions: (Subscription | undefined)[] = [];
-  /** By user number: the node of what they author, which stays, or 0, */
+  /** By user number: the node of what they author, which stays while there is the user, or 0, */
   #authors = new Uint32Array(1024);
   /** and the node of the homes they read, or 0. */
   #homes = new Uint32Array(1024);
@@ -90,9 +91,10 @@ export class Interest {
       if (this.#links.degree(home) > 0) return;
       this.#links.release(home);
       this.#homes[stream.reader] = 0;
-    } else if (stream.kind === "mentions")
-      this.#emptied.push(() => this.#drop(this.#mentions, stream.reader));
-    else if (stream.kind === "tag") this.#emptied.push(() => this.#drop(this.#tags, stream.tag));
+    } else if (stream.kind === "mentions") {
+      const { reader } = stream; // the stream may become another's
+      this.#emptied.push(() => this.#drop(this.#mentions, reader));
+    } else if (stream.kind === "tag") this.#emptied.push(() => this.#drop(this.#tags, stream.tag));
     else if (stream.kind === "thread") this.#emptied.push(() => this.#drop(this.#threads, stream.root));
   }
 
@@ -122,6 +124,29 @@ export class Interest {
       const index = this.#links.find(node, this.#author(author));
       if (index >= 0) this.#links.cut(node, index);
     }
+  }
+
+  /** The subscriptions linked whose streams are about `user`. */
+  about(user: UserNo): Subscription[] {
+    const found: Subscription[] = [];
+    for (const node of [this.#authors[user] ?? 0, this.#mentions.get(user) ?? 0]) {
+      for (let i = 0; i < this.#links.degree(node); i++) {
+        const subscription = this.subscription(node, i);
+        if (userOf(subscription.stream) === user) found.push(subscription);
+      }
+    }
+    return found;
+  }
+
+  /** The number `user` is nobody's any more: its node goes as those of topics do. */
+  forget(user: UserNo): void {
+    if ((this.#authors[user] ?? 0) === 0) return;
+    this.#emptied.push(() => {
+      const node = this.#authors[user]!;
+      if (node === 0 || this.#links.degree(node) > 0) return;
+      this.#links.release(node);
+      this.#authors[user] = 0;
+    });
   }
 
   /**

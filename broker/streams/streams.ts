@@ -56,7 +56,7 @@ export class Streams {
 
   constructor(state: State, { whenDurable, onTooOld }: StreamsOptions) {
     this.#state = state;
-    this.#awaiting = new Awaiting(state);
+    this.#awaiting = new Awaiting(state, this.#interest);
     this.deliveries = new Deliveries(state);
     const home = new HomeReader(state);
     const interest = this.#interest;
@@ -71,6 +71,7 @@ export class Streams {
         flusher: this.flusher,
         home,
         onLookback: (subscription, stream, entry) => this.#catchUp.lookBack(subscription, stream, entry),
+        onForgotten: (entry) => this.#awaiting.left(entry),
       },
       head,
     );
@@ -85,6 +86,7 @@ export class Streams {
       turns,
       whenDurable,
       onTooOld,
+      renew: (subscription) => this.#awaiting.renew(subscription),
     });
     this.#pages = new Pages(state, deliveries, home);
     this.#readings = new Readings(state, turns);
@@ -92,9 +94,7 @@ export class Streams {
 
   /** Takes durable entries from the log, in order; all up to `durable` is. */
   publish(entries: Entry[], durable: Offset): void {
-    // Before the first entry of a user who is awaited is on its way.
-    for (const subscription of this.#awaiting.take())
-      if (subscription.state === "live") this.#interest.attach(subscription, []); // who they follow comes in its turn
+    this.#awaiting.hear(entries);
     this.#tail.append(entries, durable);
     this.#fanOut.publish(entries, durable);
   }
@@ -121,13 +121,13 @@ export class Streams {
     switch (parsed.kind) {
       case "home":
       case "mentions":
-        if (reader !== 0 || awaiting === undefined) return { name, filter, kind: parsed.kind, reader };
-        return { name, filter, kind: parsed.kind, reader, awaits: fold(awaiting) };
+        if (awaiting === undefined) return { name, filter, kind: parsed.kind, reader };
+        return { name, filter, kind: parsed.kind, reader, about: fold(awaiting) };
       case "user": {
         const user = this.#state.users.find(parsed.user);
+        if (awaiting !== undefined)
+          return { name, filter, kind: "user", user: user ?? 0, about: fold(parsed.user) };
         if (user === undefined) {
-          if (awaiting !== undefined)
-            return { name, filter, kind: "user", user: 0, awaits: fold(parsed.user) };
           throw new WhalesongError("not_found", `stream: there is no user ${JSON.stringify(parsed.user)}`, {
             field: "stream",
           });

@@ -116,6 +116,14 @@ export class Subscription {
     this.lookback = lookback;
   }
 
+  /** What catch-up had begun holds no more: its stream is another user's. */
+  beginAnew(): void {
+    this.round = undefined;
+    this.plan = undefined;
+    this.linking = undefined;
+    this.lookback = undefined;
+  }
+
   /** Goes back to `position`: what was handed over after it was dropped before it was written. */
   fallBack(position: Offset): void {
     if (this.state === "closed") return;

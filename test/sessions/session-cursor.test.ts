@@ -106,9 +106,10 @@ await tap.test(
   async (t) => {
     const broker = await brokerFor(t);
     const phone = await broker.connect("ann", { device: "phone" });
-    const cursors = await publish(phone, 3);
     const set = (device: string, to: string): Promise<unknown> =>
       phone.request("cursor", { stream: "home", device, set: to });
+    await set("ancient", "live"); // the first of a user takes an offset
+    const cursors = await publish(phone, 3);
     const ask = async (device: string): Promise<unknown> =>
       (await phone.request("cursor", { stream: "home", device }))["cursor"];
     await set("ancient", cursors[0]!);
@@ -131,6 +132,7 @@ await tap.test(
   async (t) => {
     const broker = await brokerFor(t);
     const phone = await broker.connect("ann", { device: "phone" });
+    await phone.request("cursor", { stream: "home", device: "known0", set: "live" }); // the first of a user takes an offset
     const [head] = await publish(phone, 1);
     const known = Array.from({ length: limits.cursors }, (_, i) => `known${i}`);
     await Promise.all(

@@ -4,7 +4,9 @@
 
 import {
   type Entry,
+  type Offset,
   type State,
+  type UserNo,
   authorTopic,
   mentionTopic,
   retractedTopic,
@@ -22,7 +24,8 @@ export function faultsOf(state: State): string[] {
   const applied = state.applied();
   const entries = [...state.entries(0, applied)];
   const byOffset = new Map(entries.map((entry) => [entry.offset, entry]));
-  const users = Array.from({ length: nextUser - 1 }, (_, i) => i + 1);
+  const numbers = Array.from({ length: nextUser - 1 }, (_, i) => i + 1);
+  const users = numbers.filter((user) => state.users.findHandle(user) !== undefined);
 
   if (floor > applied) faults.push(`the floor ${floor} is beyond the head ${applied}`);
   for (const { offset, author } of entries) {
@@ -74,6 +77,7 @@ export function faultsOf(state: State): string[] {
   has("log", entries.length);
   has("users", users.length);
   has("handles", users.length);
+  faults.push(...faultsOfUsers(state, entries, new Set(users)));
 
   for (const user of users) {
     const authored = entries.findLast((e) => isTopical(e) && e.author === user)?.offset ?? 0;
@@ -121,6 +125,53 @@ export function faultsOf(state: State): string[] {
   }
   has("reposts", pairs.size);
   return faults;
+}
+
+/** Whether all who are referred to are there, and of those who are not claimed nobody else. */
+function faultsOfUsers(state: State, entries: Entry[], users: Set<UserNo>): string[] {
+  const faults: string[] = [];
+  const named = new Map<UserNo, Offset>();
+  for (const entry of entries) {
+    for (const user of namedBy(entry)) {
+      named.set(user, entry.offset);
+      if (!users.has(user)) faults.push(`entry ${entry.offset} names the user ${user}, who is not there`);
+    }
+  }
+  const { follows, publishKeys } = state;
+  const { floor } = state.meta;
+  for (const user of users)
+    for (const target of follows.following(user, 0, all))
+      if (!users.has(target)) faults.push(`${user} follows the user ${target}, who is not there`);
+  for (const [user, row] of state.unclaimed.rows()) {
+    if (!users.has(user)) faults.push(`user ${user} is not there, and not claimed`);
+    const last = named.get(user);
+    if (last === undefined ? row.named > floor : row.named !== last)
+      faults.push(`user ${user} is named by ${last}, and said to be by ${row.named}`);
+    const isFollowing = follows.following(user, 0, 1).length + follows.followers(user, 0, 1).length > 0;
+    const hasKey = row.keyed > 0 && row.keyed >= publishKeys.firstInForce();
+    if (last === undefined && !isFollowing && !hasKey) faults.push(`nothing refers to user ${user}`);
+  }
+  return faults;
+}
+
+function namedBy(entry: Entry): UserNo[] {
+  switch (entry.kind) {
+    case "post": {
+      const replied = entry.reply === undefined ? [] : [entry.reply.parentAuthor, entry.reply.rootAuthor];
+      return [entry.author, ...replied, ...(entry.deleted ? [] : unpackContent(entry.packed).mentions)];
+    }
+    case "repost":
+      return [entry.author, entry.originalAuthor];
+    case "delete":
+      return [entry.author, ...entry.mentions];
+    case "follow":
+    case "unfollow":
+      return [entry.author, entry.target];
+    case "user":
+      return [entry.author];
+    case "forgotten":
+      return [];
+  }
 }
 
 function topicsOf(entry: Entry): Buffer[] {

@@ -275,7 +275,7 @@ function fanOutOf({ state }: Store, interest: Interest): FanOut {
   const deliveries = new Deliveries(state);
   const home = new HomeReader(state);
   return new FanOut(
-    { state, interest, deliveries, flusher: new Flusher(), home, onLookback },
+    { state, interest, deliveries, flusher: new Flusher(), home, onLookback, onForgotten() {} },
     state.applied(),
   );
 }
