@@ -10,6 +10,7 @@ process.env["WHALESONG_KILLS"] ??= "3";
 
 await import("../sessions/session-cursor.test.ts");
 await import("../sessions/session-nobody.test.ts");
+await import("../sessions/session-dropped.test.ts");
 await import("../model/model.test.ts");
 await import("../clients/end-to-end.test.ts");
 await import("../crash/kill.test.ts");
