@@ -66,10 +66,9 @@ export function decodeBatch(bytes: Uint8Array): Batch {
     typeof writer === "string" && isCount(generation) && isCount(number) && Array.isArray(commands);
   if (!isWhole) throw new BatchError("it is no batch of commands");
   const stamped = commands as Stamped[];
-  if (format >= 2) return { writer, generation, number, commands: stamped };
-  // As it is applied by nodes of the version that wrote it.
-  const before = stamped.map((command): Stamped => ({ ...command, keepsUsers: true }));
-  return { writer, generation, number, commands: before };
+  // Each is applied as nodes of the version that wrote it apply it.
+  if (format < 2) for (const command of stamped) Object.assign(command, { keepsUsers: true });
+  return { writer, generation, number, commands: stamped };
 }
 
 function isCount(value: unknown): value is number {

@@ -30,6 +30,8 @@ interface Attachment {
   generation: number;
   /** It resumed from its cursor. */
   isResumed: boolean;
+  /** Its cursor is that of a user who could not be made one who stays: that is tried again as it acknowledges. */
+  isOwed: boolean;
 }
 
 type OpenAttachment = Attachment & { subscription: Subscription };
@@ -65,6 +67,7 @@ export class Attachments {
       cursor: undefined,
       generation: 0,
       isResumed: false,
+      isOwed: false,
     };
     this.#held = this.#held.concat(attachment); // exactly as long as it has to be, as no spread is
     try {
@@ -97,6 +100,7 @@ export class Attachments {
       attachment.subscription = new Subscription(attachment.number, stream, this.#sink, position);
       attachment.cursor = cursor;
       attachment.generation = generation;
+      attachment.isOwed = cursor !== undefined && readers.keyOf(name) === undefined;
       if (from === "resume") this.#watch(attachment, name);
       streams.open(attachment.subscription);
     }
@@ -126,7 +130,7 @@ export class Attachments {
     if (attachment.cursor === undefined) {
       attachment.cursor = this.#keyOf(attachment) ?? (await this.#makeReader(attachment));
       this.#requireRights(attachment);
-    }
+    } else if (attachment.isOwed) void this.#claim(attachment);
     cursors.acknowledge(attachment.cursor, offset, attachment.generation);
     if (id !== undefined) await cursors.flush(attachment.cursor);
     return { cursor };
@@ -152,6 +156,19 @@ export class Attachments {
 
   #keyOf(attachment: OpenAttachment): CursorKey | undefined {
     return this.#services.operations.readers.keyOf(this.#nameOf(attachment));
+  }
+
+  /** Tries again to have the cursor's user stay. One who was dropped meanwhile is another now, with a cursor of their own. */
+  async #claim(attachment: OpenAttachment): Promise<void> {
+    attachment.isOwed = false;
+    const key = await this.#makeReader(attachment).catch(() => attachment.cursor!);
+    attachment.isOwed = this.#keyOf(attachment) === undefined;
+    if (key === attachment.cursor || !this.#held.includes(attachment)) return;
+    const { isResumed } = attachment;
+    attachment.isResumed = false;
+    this.#unwatch({ ...attachment, isResumed });
+    attachment.cursor = key;
+    if (isResumed) this.#watch(attachment, this.#nameOf(attachment));
   }
 
   /** What they have acknowledged is to be kept: they become a user. */

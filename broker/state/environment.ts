@@ -97,10 +97,11 @@ export class Environment {
     const tables: Record<string, Table> = {};
     for (const name of tableNames) {
       // A store of before there was this table has none while it is only read.
-      tables[name] =
-        (this.#root.openDB<Buffer, Buffer>(name, { encoding: "binary", keyEncoding: "binary" }) as
-          | Table
-          | undefined) ?? noTable;
+      const table: Table | undefined = this.#root.openDB<Buffer, Buffer>(name, {
+        encoding: "binary",
+        keyEncoding: "binary",
+      });
+      tables[name] = table ?? noTable;
     }
     this.tables = tables as Tables;
   }

@@ -24,6 +24,15 @@ await tap.test("a batch comes back as it was", (t) => {
   t.end();
 });
 
+await tap.test("commands of the first format are marked: that version dropped no users", (t) => {
+  const before = pack([1, "w", 1, 1, commands]);
+  t.same(
+    decodeBatch(before).commands,
+    commands.map((command) => Object.assign(structuredClone(command), { keepsUsers: true })),
+  );
+  t.end();
+});
+
 await tap.test("one of a newer format says what to do", (t) => {
   const newer = pack([batchFormat + 1, "w", 1, 1, "who knows"]);
   t.throws(() => decodeBatch(newer), { name: "BatchError", message: /upgrade this node/ });

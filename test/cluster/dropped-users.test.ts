@@ -23,6 +23,13 @@ function connect({ url }: ClusterNode, user: string): Promise<SessionClient> {
   return SessionClient.open(url, { user, device: "phone" });
 }
 
+async function isThere(client: SessionClient): Promise<boolean> {
+  return await client.request("relationship", { user: "ann" }).then(
+    () => true,
+    () => false,
+  );
+}
+
 for (const workers of ["0", "1"]) {
   await natsTest(
     tap,
@@ -42,11 +49,6 @@ for (const workers of ["0", "1"]) {
       const author = await reader.subscribeLive("user:ann", live);
       const home = await annAtB.subscribeLive("home", live);
       const mentions = await annAtB.subscribeLive("mentions", live);
-      const isThere = async (client: SessionClient): Promise<boolean> =>
-        await client.request("relationship", { user: "ann" }).then(
-          () => true,
-          () => false,
-        );
       const posts: unknown[] = [];
       const named: unknown[] = [];
       for (let round = 0; round < 3; round++) {

@@ -121,6 +121,17 @@ export class Model {
     return this.entries.filter(({ offset }) => offset > this.floor);
   }
 
+  /** Whether an entry that is there refers to `user`, so that who keeps nothing is a user. */
+  knows(user: Name): boolean {
+    return this.kept().some((entry) => {
+      if (entry.author === user) return true;
+      if (entry.kind === "repost") return entry.original.author === user;
+      if (entry.kind === "delete") return postOf(entry)?.mentions.includes(user) === true;
+      if (entry.deletedAt === undefined && entry.mentions.includes(user)) return true;
+      return entry.replyTo?.author === user || rootOf(entry).author === user;
+    });
+  }
+
   /** What is pushed of `stream` in (`after`, `upTo`]. */
   pushed(stream: Stream, after: number, upTo: number): Expected[] {
     const expected: Expected[] = [];

@@ -20,6 +20,9 @@ import { Device, type DeviceWorld, type Named, filterOf } from "./readers.ts";
 import { Shown } from "./shown.ts";
 
 const users: Name[] = ["Ann", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hal"];
+/** They write, by way of others, and keep nothing: dropped when nothing refers to them, and back when they are named again. */
+const guests: Name[] = ["Ike", "Jo"];
+const everyone = [...users, ...guests];
 const tags = ["node", "Song", "whale"];
 const replies = [undefined, "all", "followed", "none"] as const;
 const relations = [undefined, "everyone", "following", "followers", "mutuals", "strangers"] as const;
@@ -58,8 +61,9 @@ export class World implements DeviceWorld {
       this.#publishers.push(client);
       // A user from here on, under this spelling.
       const followee = users.find((other) => other !== user);
-      if (this.commands === 0)
-        for (const op of ["follow", "unfollow"]) await client.request(op, { user: followee });
+      if (this.commands > 0) continue;
+      for (const op of ["follow", "unfollow"]) await client.request(op, { user: followee });
+      await client.request("cursor", { stream: "home", device: "another", set: "live" }); // who keeps something is not dropped
     }
   }
 
@@ -100,7 +104,7 @@ export class World implements DeviceWorld {
         return { stream, name: "mentions" };
       }
       case 6: {
-        const user = random.pick(users);
+        const user = random.pick(everyone);
         return { stream: { kind: "user", user }, name: `user:${user}` };
       }
       case 7: {
@@ -171,7 +175,7 @@ export class World implements DeviceWorld {
 
   #publish(): void {
     const { random, model } = this;
-    const author = random.pick(users);
+    const author = random.pick(everyone);
     // Recent entries are what people answer, repost and delete; some of this very round, once answered.
     const offsets = [
       ...model.entries.filter((entry) => entry.kind !== "delete").map(({ offset }) => offset),
@@ -193,30 +197,36 @@ export class World implements DeviceWorld {
         op: "post",
         author,
         target: "replyTo" in replyTo ? target : undefined,
-        ...this.#words(replyTo),
+        ...this.#words(author, replyTo),
       });
     }
   }
 
   /** What a post says, and what the broker must make of it. */
-  #words(fields: Message): Pick<Publish, "fields" | "mentions" | "tags"> {
+  #words(author: Name, fields: Message): Pick<Publish, "fields" | "mentions" | "tags"> {
     const { random } = this;
-    const mentions = random.some(users, 0.15);
+    const mentions = random.some(everyone, 0.15);
     const tagged = random.some(tags, 0.2);
-    const cased = mentions.map((user) => (random.chance(0.5) ? user.toUpperCase() : user));
+    // Guests are called as who made them last spelled them.
+    const cased = mentions.map((user) =>
+      users.includes(user) && random.chance(0.5) ? user.toUpperCase() : user,
+    );
     const words = [`no ${random.below(1_000)}`];
     const isListed = random.chance(0.3);
     if (!isListed) words.push(...cased.map((user) => `@${user}`), ...tagged.map((tag) => `#${tag}`));
     const said: Message = { ...fields, text: words.join(" ") };
     if (isListed) Object.assign(said, { mentions: cased, tags: tagged });
     if (random.chance(0.2)) said["data"] = random.pick([null, false, 0, "", [1, "two"], { n: 1.5, of: {} }]);
-    if (random.chance(0.2)) said["key"] = `key ${random.below(30)}`;
+    // A key would keep a guest for a day.
+    if (users.includes(author) && random.chance(0.2)) said["key"] = `key ${random.below(30)}`;
     return { fields: said, mentions, tags: tagged };
   }
 
   #send(publish: Omit<Publish, "outcome" | "answer" | "error" | "cursor">): void {
     const sent: Publish = { ...publish, outcome: Promise.resolve() };
-    sent.outcome = this.#take(sent, this.#publisher(publish.author).request(publish.op, publish.fields));
+    const { op, author, fields } = publish;
+    const as = users.includes(author) ? {} : { as: author };
+    sent.outcome = this.#take(sent, this.#publisher(author).request(op, { ...fields, ...as }));
     this.#published.push(sent);
     this.commands++;
   }
@@ -255,6 +265,10 @@ export class World implements DeviceWorld {
     const reader = random.pick(users);
     const { stream, name } = this.pickStream(reader, random);
     const client = this.#publisher(reader);
+    if (stream.kind === "user" && !users.includes(stream.user) && !model.knows(stream.user)) {
+      await assert.rejects(client.request("read", { stream: name }), { code: "not_found" });
+      return;
+    }
     const listed = model.listed(stream);
     const read = async (fields: Message): Promise<Message> => {
       const limit = 1 + random.below(30);
@@ -313,10 +327,17 @@ export class World implements DeviceWorld {
     const followedBy = model.isFollowing(other, one);
     const relationship = { user: other, following, followedBy, mutual: following && followedBy };
     assert.deepEqual(await client.request("relationship", { user: other }), relationship);
+    for (const guest of guests) {
+      const isThere = client.request("relationship", { user: guest }).then(
+        () => true,
+        () => false,
+      );
+      assert.equal(await isThere, model.knows(guest), `whether there is a user ${guest}`);
+    }
   }
 
   #publisher(user: Name): SessionClient {
-    return this.#publishers[users.indexOf(user)]!;
+    return this.#publishers[Math.max(0, users.indexOf(user))]!;
   }
 
   #id(offset: number): string {

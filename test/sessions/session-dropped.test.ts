@@ -5,7 +5,8 @@ import tap, { type Test } from "tap";
 import { EventReader } from "../transports/event-reader.ts";
 import { startBroker } from "../transports/server.ts";
 import { type BrokerUnderTest, brokerFor } from "../workers/broker-under-test.ts";
-import { type Inbox, SessionClient } from "./session-client.ts";
+import { SessionBroker } from "./session-broker.ts";
+import { type Inbox, SessionClient, offsetOf } from "./session-client.ts";
 import { budget } from "../pace.ts";
 
 tap.setTimeout(budget(200_000));
@@ -87,6 +88,31 @@ await tap.test(
       t.match(await writer.request("relationship", { user: way }), { user: way });
       t.ok((await client.request("cursor", { stream: "firehose" }))["cursor"], `${way}: the cursor is kept`);
     }
+    t.same(broker.faults, []);
+  },
+);
+
+await tap.test(
+  "where nothing can be written, who is a user by what was written resumes; is claimed when that can be",
+  async (t) => {
+    let fullness: string | undefined;
+    const broker = await SessionBroker.for(t, { fullness: () => fullness });
+    const writer = await broker.connect("writer");
+    const first = await postAs(writer, "ann");
+    await postAs(writer, "ann");
+    fullness = "the store is full";
+    const ann = await broker.connect("ann", { device: "phone" });
+    const { sub } = await ann.subscribeLive("home");
+    const nobody = await broker.connect("nobody", { device: "phone" });
+    await t.rejects(nobody.subscribe("home"), { code: "storage_full" });
+    await ann.request("ack", { sub, cursor: first });
+    fullness = undefined;
+    const before = broker.head;
+    await ann.request("ack", { sub, cursor: first });
+    while (broker.head === before) await new Promise((resolve) => setImmediate(resolve));
+    await broker.trim(offsetOf(first) + 1);
+    const { start } = await (await broker.connect("ann", { device: "phone" })).subscribe("home");
+    t.equal(start, broker.positions.cursor(offsetOf(first) + 1), "its cursor, begun at the head");
     t.same(broker.faults, []);
   },
 );

@@ -177,9 +177,12 @@ await tap.test("a number is never given twice, and a handle that comes back has 
   t.same(faultsOf(store.state), []);
 });
 
+function strangers(i: number): string[] {
+  return Array.from({ length: 50 }, (_, n) => `u${i}x${n}`);
+}
+
 await tap.test("a trim drops so many users, or those of one entry more, and the next goes on", async (t) => {
   const store = await openStore(t);
-  const strangers = (i: number): string[] => Array.from({ length: 50 }, (_, n) => `u${i}x${n}`);
   await store.apply(Array.from({ length: 10 }, (_, i) => post(`a${i}`, { mentions: strangers(i) })));
   const { entry } = await store.one(trim(10, 100));
   t.match(entry, { kind: "forgotten" });
