@@ -88,7 +88,7 @@ export class Rates {
   }
 }
 
-/** As how many commands one counts. Users stay, so each that a post makes costs what it costs to make one otherwise. */
+/** As how many commands one counts. Users that a post makes stay as long as it does, so each costs what it costs to make one otherwise. */
 export function commandsIn(command: Command, users: Pick<State["users"], "find">): number {
   if (command.op !== "post") return 1;
   let count = 1;
