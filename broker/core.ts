@@ -93,6 +93,10 @@ export class Core {
         },
       });
       for (const notice of state.notices) logger.warn(notice);
+      if (options.newEpoch)
+        logger.warn(
+          `a new epoch, ${state.meta.epochs.at(-1)!.name}, begins as --new-epoch asks: cursors from before are refused with epoch_mismatch. Leave the flag out at the next start`,
+        );
       if (options.acceptClock && node === undefined) await state.setTimeBack(Date.now());
       return new Core(state, options, { ...parts, node });
     } catch (error) {

@@ -13,6 +13,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { readApart } from "./apart.ts";
 import { FolderError } from "./state/folder.ts";
 import { type FolderReport, inspectDataFolder } from "./state/folder-lock.ts";
+import { refuseLostStore } from "./state/opening.ts";
 import { ReaderIdError } from "./state/reader-id.ts";
 
 export interface Check {
@@ -219,7 +220,10 @@ async function checkStore(path: string): Promise<Omit<Check, "name">> {
   const { inspectStore } = await import("./state/inspect.ts");
   try {
     const store = await inspectStore(path);
-    if (store === undefined) return { status: "ok", found: "LMDB loads; there is no store yet" };
+    if (store === undefined) {
+      await refuseLostStore(path);
+      return { status: "ok", found: "LMDB loads; there is no store yet" };
+    }
     const found = `format ${store.format}, epoch ${store.epoch}, entries after ${store.floor} up to ${store.head}`;
     if (store.format === store.formatWanted) return { status: "ok", found };
     return {

@@ -257,7 +257,9 @@ export function checkOptions(given: Partial<BrokerOptions>): BrokerOptions {
     );
   }
   if (options.newEpoch && options.sameEpoch) {
-    throw new OptionsError("newEpoch, sameEpoch: the epoch changes at this start, or stays; choose one");
+    throw new OptionsError(
+      "newEpoch, sameEpoch (--new-epoch, --same-epoch): the epoch changes at this start, or stays; choose one",
+    );
   }
   if (options.nats !== undefined && (options.newEpoch || options.sameEpoch)) {
     throw new OptionsError(

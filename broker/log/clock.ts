@@ -205,7 +205,7 @@ export class Clock {
     const says = `the clock is ${lengthOf(off)} ${off > 0 ? "ahead" : "behind"}: it says ${textOf(this.#wall)}`;
     if (this.#isWitnessed)
       return `${says}, that of NATS ${should}. Writes are refused until whichever is wrong is put right`;
-    return `${says}, and by the time that has gone by it is ${should}. Writes are refused until it is put right; if it is right, restart once with --accept-clock`;
+    return `${says}, but counted on from what it said before it should be ${should}. Writes are refused until it is right; if it is right now, and was wrong before, restart once with --accept-clock`;
   }
 
   #behind(newest: number): string {

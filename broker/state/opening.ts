@@ -23,7 +23,7 @@ import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { Offset } from "./bytes.ts";
-import { fileMode, openingFile, storeFile } from "./folder.ts";
+import { FolderError, fileMode, openingFile, storeFile } from "./folder.ts";
 import { syncFolder } from "./sync.ts";
 
 /** What the store says of who opened it last. */
@@ -86,6 +86,15 @@ export async function copyReason(
     return "the store is not the one that was opened last here";
   if (head < note.head) return `the store ends at ${head}, and had come to ${note.head}`;
   return undefined;
+}
+
+/** A folder whose store is gone is no new one: to begin there with nothing would hide it. @throws FolderError */
+export async function refuseLostStore(path: string): Promise<void> {
+  if ((await readOpening(path)) === "none") return;
+  throw new FolderError(
+    `data folder ${path}: a broker has had a store here, and its ${storeFile} is gone or empty: put it back, ` +
+      `restore a backup (whalesong restore BACKUP --data ${path} --replace), or remove ${openingFile} to begin with nothing`,
+  );
 }
 
 /** The file, written and on disk, but not yet in its place. */

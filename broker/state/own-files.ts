@@ -52,11 +52,13 @@ export class OwnFiles {
     for (const { name, path, identity } of this.#own) {
       const found = identityOf(path);
       if (found === identity) continue;
-      const what = name === "." ? "the data folder itself" : `in the data folder ${name}`;
+      const what = name === "." ? "the data folder itself" : `${name} in the data folder`;
       // Clients are told it, too: not where the folder is.
       return (
-        `${what} ${found === undefined ? "is gone" : "is another"} since this broker opened it; nothing is written ` +
-        "until what was there is put back, or the broker is started again"
+        `its files are not those at its path: ${what} ${found === undefined ? "is gone" : "is another"} since this broker opened it. ` +
+        (name === lockFile || name === readersFile
+          ? "Nothing is written until it is put back, or the broker is started again"
+          : "Nothing is written until it is put back. Do not stop this broker before: it may have the only copy open")
       );
     }
     return undefined;

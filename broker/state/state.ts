@@ -35,7 +35,7 @@ import {
   writeClock,
   writeMeta,
 } from "./meta.ts";
-import { copyReason, draftOpening, newOpening, readOpening } from "./opening.ts";
+import { copyReason, draftOpening, newOpening, readOpening, refuseLostStore } from "./opening.ts";
 import { OwnFiles } from "./own-files.ts";
 import { Positions } from "./positions.ts";
 import { PublishKeys } from "./publish-keys.ts";
@@ -123,7 +123,8 @@ export class State {
     try {
       await whenReaderIdIsFree(path);
       const store = await inspectStore(path);
-      if (store !== undefined) {
+      if (store === undefined) await refuseLostStore(path);
+      else {
         refuseOtherFormat(path, store);
         options.examine?.(store);
       }

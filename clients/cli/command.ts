@@ -29,12 +29,15 @@ export class CommandError extends Error {
 }
 
 const mends: Partial<Record<ErrorCode, string>> = {
-  unauthenticated: "pass --token; `whalesong token` makes one from the broker's secret",
-  forbidden: "use a token with the scope it needs: `whalesong token --scope`",
+  unauthenticated:
+    "a broker with a secret takes --token, which `whalesong token` makes from that secret; one in open mode takes --user alone",
+  forbidden:
+    "leave out --user to act as the token's own; or use a token with the scope it needs: `whalesong token --scope`",
   cursor_too_old: "start again with --from earliest or --from live",
-  epoch_mismatch: "start again with --from earliest or --from live",
+  epoch_mismatch:
+    "start again without --from, which goes on where this device was; or with --from earliest or --from live",
   cursor_in_future: "start again with --from live",
-  unavailable: "try again in a moment",
+  unavailable: "try again in a moment, or ask who runs the broker",
   internal: "the broker's log says more",
 };
 

@@ -7,6 +7,8 @@ import { exitTwoOnUsage, print, runCommand, UsageError } from "./command.ts";
 import { readTextSync } from "./lines.ts";
 
 const knownScopes = ["read", "write", "firehose", "backend", "admin"];
+/** As HS256 asks for: RFC 7518, 3.2. */
+const leastSecretBytes = 32;
 const secondsOf: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 };
 
 interface TokenOptions {
@@ -74,6 +76,11 @@ async function token(options: TokenOptions, secret: string): Promise<void> {
     throw new UsageError(`--scope: ${JSON.stringify(unknown)} is none of ${knownScopes.join(", ")}`);
   }
   const lifetimeSeconds = parseLifetime(options.expires);
+  const secretBytes = Buffer.byteLength(secret);
+  if (secretBytes < leastSecretBytes)
+    throw new UsageError(
+      `the secret has ${leastSecretBytes} bytes at least, or no broker takes it; got ${secretBytes}`,
+    );
   const { SignJWT } = await import("jose");
   const nowSeconds = Math.floor(Date.now() / 1_000);
   const jwt = await new SignJWT({ scope: scopes.join(" ") })

@@ -1,7 +1,7 @@
 /* doctor: says what is so, and what to mend. */
 
 import { once } from "node:events";
-import { chmodSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import { createServer } from "node:http";
 import { type AddressInfo, createServer as createNetServer } from "node:net";
 import { join } from "node:path";
@@ -74,7 +74,7 @@ void test("a file that is no store, or a part of one, fails instead of ending th
       { status: "fail", found: /cut short|not an LMDB file/ },
       `${bytes} bytes`,
     );
-    writeFileSync(join(cut, "data.mdb"), "");
+    for (const name of ["data.mdb", "opening.json"]) rmSync(join(cut, name));
     await makeStore(cut);
   }
 });

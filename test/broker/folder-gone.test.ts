@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import tap from "tap";
 
 import { Broker } from "../../broker/broker.ts";
+import { examine } from "../../broker/doctor.ts";
 import { workers } from "../workers/count.ts";
 import { folder, postsOf, publish, start, unready } from "./own-folder.ts";
 
@@ -41,7 +42,10 @@ for (const [what, remove] of removals) {
     await remove(data);
     await sleep(150); // what is asked sooner may still be taken
     for (const text of ["a", "b"]) t.same(await publish(broker, text), { status: 503, code: "unavailable" });
-    t.match(await unready(broker), /data folder .* (is gone|is another) since this broker opened it/);
+    t.match(
+      await unready(broker),
+      /files are not those at its path: .*data folder.* (is gone|is another) since this broker/,
+    );
     t.equal(await postsOf(broker), 1, "what it has is still read");
   });
 }
@@ -57,6 +61,27 @@ await tap.test(
     t.equal(broker.log().trim().split("\n").length, 1, broker.log());
   },
 );
+
+for (const [what, remove] of removals.filter(([name]) => name.startsWith("data.mdb")))
+  await tap.test(
+    `${what}: a broker started there refuses to begin with nothing, and doctor says why`,
+    async (t) => {
+      const data = await folder(t);
+      const broker = await start(t, data);
+      await publish(broker, "kept");
+      await remove(data);
+      await broker.stop();
+      const lost = /its data.mdb is gone or empty: put it back, restore a backup/;
+      await t.rejects(Broker.start({ data, port: 0, logLevel: "silent", workers: 0 }), lost);
+      const store = (await examine({ data, host: "127.0.0.1", port: 0 })).find(
+        ({ name }) => name === "store",
+      );
+      t.match(store, { status: "fail", found: lost });
+      await rm(join(data, "opening.json"));
+      const anew = await Broker.start({ data, port: 0, logLevel: "silent", workers: 0, drainMs: 0 });
+      await anew.stop();
+    },
+  );
 
 await tap.test("a folder that is put back where it was is taken again", async (t) => {
   const data = await folder(t);

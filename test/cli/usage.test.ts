@@ -14,6 +14,7 @@ void test("wrong usage is status 2 and says what is wrong", async (t) => {
     [["tail", "--nonsense"], /unknown option/],
     [["post", "x", "--user", "a", "--url", "ftp://x"], /--url: an address like/],
     [["token", "--sub", "alice"], /WHALESONG_AUTH_SECRET/],
+    [["token", "--sub", "a", "--secret", "s".repeat(31)], /32 bytes at least, or no broker takes it; got 31/],
     [["token", "--sub", "a b", "--secret", "s"], /--sub: handle "a b"/],
     [["token", "--sub", "a", "--secret", "s", "--scope", "reed"], /"reed" is none of read, write/],
     [["token", "--sub", "a", "--secret", "s", "--expires", "soon"], /like 15m; got "soon"/],
