@@ -47,7 +47,10 @@ export class Retention {
       const now = this.#now();
       if (now === undefined) return; // nor is a trim taken then
       const floor = Math.max(this.#floorByCount(), this.#floorByAge(now));
-      while (!this.#isStopped && (this.#state.meta.floor < floor || this.#areKeysDue(now)))
+      while (
+        !this.#isStopped &&
+        (this.#state.meta.floor < floor || this.#areKeysDue(now) || this.#areUsersDue())
+      )
         await this.#trim(floor);
     } finally {
       this.#isRunning = false;
@@ -65,6 +68,12 @@ export class Retention {
 
   #areKeysDue(now: number): boolean {
     return this.#state.publishKeys.anyBefore(now - publishKeyLifeMs);
+  }
+
+  /** Who waited for keys that have gone since. */
+  #areUsersDue(): boolean {
+    const { unclaimed, publishKeys } = this.#state;
+    return unclaimed.anyHolder(publishKeys.firstInForce());
   }
 
   /** With some slack, since each trim is itself a command and moves the head by one. */

@@ -57,33 +57,33 @@ function applyChecked(state: State, offset: Offset, command: Stamped): Outcome {
 
 type Of<K extends Command["op"]> = Extract<Stamped, { op: K }>;
 
-/** `mentions`: of a post, which has them packed. */
-function happened(state: State, entry: Entry, mentions?: UserNo[]): Outcome {
+function happened(state: State, entry: Entry): Outcome {
   state.putEntry(entry);
-  for (const user of namedBy(entry, mentions)) state.unclaimed.name(user, entry.offset);
+  for (const user of namedApart(entry)) state.unclaimed.name(user, entry.offset);
   return { offset: entry.offset, answer: entry.offset, entry };
 }
 
-/** The users without whom an entry could not be shown, or judged for a stream; some more than once. What an entry that takes another's
- *  place names, it named before, or an entry that comes later does. */
-function namedBy(entry: Entry, mentions = mentionsOf(entry)): UserNo[] {
-  const { author } = entry;
+const nobody: readonly UserNo[] = [];
+
+/** The users whom an entry names besides its author and those whom it mentions, of whom its topics tell. */
+function namedApart(entry: Entry): readonly UserNo[] {
   switch (entry.kind) {
     case "post":
-      if (entry.reply === undefined) return [author, ...mentions];
-      return [author, entry.reply.parentAuthor, entry.reply.rootAuthor, ...mentions];
+      return entry.reply === undefined ? nobody : [entry.reply.parentAuthor, entry.reply.rootAuthor];
     case "repost":
-      return [author, entry.originalAuthor];
-    case "delete":
-      return [author, ...mentions];
+      return [entry.originalAuthor];
     case "follow":
     case "unfollow":
-      return [author, entry.target];
-    case "user":
-      return [author];
-    case "forgotten":
-      return [];
+      return [entry.author, entry.target];
+    default:
+      return nobody;
   }
+}
+
+/** The users without whom an entry could not be shown, or judged for a stream; some more than once. */
+function namedBy(entry: Entry): UserNo[] {
+  if (entry.kind === "forgotten") return [];
+  return [entry.author, ...namedApart(entry), ...mentionsOf(entry)];
 }
 
 function mentionsOf(entry: Entry): UserNo[] {
@@ -114,7 +114,6 @@ function applyPost(state: State, offset: Offset, command: Of<"post">): Outcome {
   if (command.key !== undefined) {
     const published = state.publishKeys.claim(publishKey(author, command.key), { offset, at });
     if (published !== undefined) return { offset, answer: published };
-    state.unclaimed.key(author, offset);
   }
   const mentions = mentioned(state, author, command);
   const content = { text, mentions, tags: distinctTags(command.tags) };
@@ -123,7 +122,7 @@ function applyPost(state: State, offset: Offset, command: Of<"post">): Outcome {
   for (const user of mentions) state.topics.put(mentionTopic(user), offset);
   for (const tag of content.tags) state.topics.put(tagTopic(tag), offset);
   if (reply !== undefined) state.topics.put(threadTopic(reply.root), offset);
-  return happened(state, { kind: "post", offset, at, author, deleted: false, reply, packed }, mentions);
+  return happened(state, { kind: "post", offset, at, author, deleted: false, reply, packed });
 }
 
 /** The number of `handle`. Who becomes a user by what is written stays while something refers to them. */
@@ -276,46 +275,62 @@ function refuseTooMany(count: number, most: number): void {
   );
 }
 
-/** Entries, then publish keys, then the users that nothing refers to since. Ends before its `floor` once it has dropped `most` users. */
+/** Publish keys and entries go, and with them the users that nothing refers to since. Ends before its `floor` once it has dropped `most`. */
 function applyTrim(state: State, offset: Offset, command: Of<"trim">): Outcome {
+  const { most } = command;
   const before = state.meta.floor;
-  const upTo = Math.max(before, Math.min(command.floor, before + command.most, offset - 1));
-  const keyless = state.publishKeys.expire(command.at - publishKeyLifeMs, command.most);
-  const dropped = new Dropped(state, command.keepsUsers === true);
+  const upTo = Math.max(before, Math.min(command.floor, before + most, offset - 1));
+  state.publishKeys.expire(command.at - publishKeyLifeMs, most);
+  const dropped = new Dropped(state);
+  const isDropping = command.keepsUsers !== true;
   let floor = before;
-  while (floor < upTo && dropped.users.length < command.most) {
+  while (floor < upTo && dropped.users.length < most) {
     const entry = state.storedEntry(++floor);
     if (entry === undefined) continue;
     forget(state, entry);
-    for (const user of namedBy(entry)) dropped.look(user, floor);
+    if (isDropping) dropped.lookAtAll(entry);
   }
-  for (const user of keyless) dropped.look(user, floor);
   state.setFloor(floor);
+  if (isDropping) dropped.lookAtHolders(floor, most);
   if (dropped.users.length === 0) return { offset, answer: offset };
   const { users, handles } = dropped;
   return happened(state, { kind: "forgotten", offset, at: command.at, author: 0, users, handles });
 }
 
-/** Drops users that nothing refers to: no entry, no publish key, no follow. */
+/** Drops users that nothing refers to: no entry, no follow, no publish key. */
 class Dropped {
   readonly users: UserNo[] = [];
   readonly handles: string[] = [];
   readonly #state: State;
-  readonly #keepsUsers: boolean;
+  /** No key of a post before it is in force. */
   readonly #firstKey: Offset;
 
-  constructor(state: State, keepsUsers: boolean) {
+  constructor(state: State) {
     this.#state = state;
-    this.#keepsUsers = keepsUsers;
     this.#firstKey = state.publishKeys.firstInForce();
   }
 
-  /** Looks at a user whom something that is gone has referred to. Entries up to `floor` are gone. */
-  look(user: UserNo, floor: Offset): void {
-    if (this.#keepsUsers) return;
-    const { unclaimed, follows } = this.#state;
+  /** Looks at all whom an entry has named, now that it and all before it are gone. */
+  lookAtAll(entry: Entry): void {
+    const { unclaimed, topics } = this.#state;
+    const { author, offset } = entry;
+    const isFiled = entry.kind === "post" || entry.kind === "repost" || entry.kind === "delete";
+    const isLast = isFiled && offset >= this.#firstKey && topics.isEmpty(authorTopic(author));
+    if (isLast) unclaimed.hold(author, offset);
+    for (const user of namedBy(entry)) this.#look(user, offset);
+  }
+
+  /** Looks at those who waited for keys that are no longer in force. */
+  lookAtHolders(floor: Offset, most: number): void {
+    for (const user of this.#state.unclaimed.release(this.#firstKey, most)) this.#look(user, floor);
+  }
+
+  /** Entries up to `floor` are gone. */
+  #look(user: UserNo, floor: Offset): void {
+    const { unclaimed, topics, follows } = this.#state;
     const row = unclaimed.row(user);
     if (row === undefined || row.named > floor || (row.keyed > 0 && row.keyed >= this.#firstKey)) return;
+    if (!topics.isEmpty(authorTopic(user)) || !topics.isEmpty(mentionTopic(user))) return;
     if (follows.following(user, 0, 1).length > 0 || follows.followers(user, 0, 1).length > 0) return;
     this.users.push(user);
     this.handles.push(this.#state.dropUser(user));

@@ -27,6 +27,7 @@ const tableNames = [
   "handles", // users.ts
   "users", // users.ts
   "unclaimed", // unclaimed.ts
+  "keyHolders", // unclaimed.ts
   "log", // entries.ts
   "topicHeads", // topics.ts
   "topics", // topics.ts

@@ -75,24 +75,22 @@ export class PublishKeys {
     return false;
   }
 
-  /** Removes chunks of keys put before the time `at`, `most` keys or a little more. Returns whose they were, some more than once.
-   *  Within a transaction. */
-  expire(at: number, most: number): UserNo[] {
+  /** Removes chunks of keys put before the time `at`, `most` keys or a little more. Within a transaction. */
+  expire(at: number, most: number): void {
     this.end();
-    const authors: UserNo[] = [];
-    while (authors.length < most) {
+    let removed = 0;
+    while (removed < most) {
       const oldest = this.#oldest();
-      if (oldest === undefined || readU48(oldest.value, 0) >= at) break;
+      if (oldest === undefined || readU48(oldest.value, 0) >= at) return;
       for (const name of namesIn(oldest.value)) {
         this.#tables.publishKeys.removeSync(name);
-        authors.push(name.readUInt32BE(name.length - 4));
+        removed++;
       }
       this.#tables.publishKeysByChunk.removeSync(oldest.key);
     }
-    return authors;
   }
 
-  /** No key that the post at a smaller offset took is in force. Within a transaction, after `expire`. */
+  /** No key that the post at a smaller offset took is in force. Not within a transaction, but after `expire`. */
   firstInForce(): Offset {
     const oldest = this.#oldest();
     return oldest === undefined ? Number.POSITIVE_INFINITY : readU48(oldest.key, 0) * chunkOffsets;

@@ -129,6 +129,13 @@ export class Topics {
     return offsets;
   }
 
+  /** Whether nothing is filed in `topic`. */
+  isEmpty(topic: TopicPrefix): boolean {
+    if (this.#heads.get(topic) !== undefined) return false;
+    for (const _ of this.#rows.getKeys({ ...this.#rowsFrom(topic, 0), limit: 1 })) return false;
+    return true;
+  }
+
   /** All that is filed, topic by topic, as the tables have it: for checks of the whole store. */
   *postings(): Generator<{ topic: TopicPrefix; offsets: Offset[] }> {
     for (const { key, value } of this.#rows.getRange({})) {

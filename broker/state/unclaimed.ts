@@ -1,18 +1,24 @@
 /* Unclaimed: users who were made by what was written, and have never asked for anything to be kept. A trim drops those that nothing
  * refers to any more.
  *
- *   unclaimed   user u32  ->  named u48 | keyed u48
+ *   unclaimed    user u32             ->  named u48 | keyed u48
+ *   keyHolders   keyed u48 | user u32 ->  empty
  *
- * `named` is the greatest offset of an entry that names the user (`namedBy` in apply.ts), `keyed` that of their newest publish key, 0 for
- * none. Greatest offsets and no counts: entries and keys go oldest first, so that the last to name a user is the last to go. So nothing
- * is written when they go, and nothing can come to count otherwise than it was counted before.
+ * What refers to a user: entries, follows, publish keys. By whom entries are, and whom they mention, the topics tell, and the follows
+ * tell themselves. `named` is the greatest offset of an entry that names the user otherwise (`namedApart` in apply.ts). `keyed`, where it
+ * is not 0, is that of the last entry by the user, which is gone: publish keys of posts up to there may be in force, and `keyHolders` has
+ * who waits for these. Keys are not filed by author, and to note each author's last would cost a post as much as all that is filed of it:
+ * so an author stays until no key is in force that may be theirs. Where entries are kept longer than keys, nobody waits.
+ *
+ * Greatest offsets and no counts: entries and keys go oldest first, so that the last to name a user is the last to go, and nothing can
+ * come to count otherwise than it was counted before. A post that is no reply writes nothing here once its users are there.
  *
  * Who has no row is claimed, and stays: by a `user` command, which is what begins a durable cursor, since cursors are no commands and
  * nothing that all nodes decide alike may depend on them; or made by a version that dropped nobody.
  *
  * Rows are decided command by command and written once for a transaction. */
 
-import { type Offset, type UserNo, readU48, u32Key, writeU48 } from "./bytes.ts";
+import { type Offset, type UserNo, empty, readU48, u32Key, u48Key, writeU48 } from "./bytes.ts";
 import type { Tables } from "./environment.ts";
 import { UserMarks } from "./user-marks.ts";
 
@@ -43,6 +49,13 @@ export class Unclaimed {
     return true;
   }
 
+  /** Whether somebody waits for keys of posts before `before`. */
+  anyHolder(before: Offset): boolean {
+    for (const key of this.#tables.keyHolders.getKeys({ limit: 1 }))
+      return readU48(Buffer.from(key), 0) < before;
+    return false;
+  }
+
   /** All that are not claimed, as the tables have it: for checks of the whole store. */
   *rows(): Generator<[UserNo, UnclaimedRow]> {
     for (const { key, value } of this.#tables.unclaimed.getRange({}))
@@ -56,14 +69,15 @@ export class Unclaimed {
     this.#underWay.clear();
   }
 
-  /** Of a user who is there: undefined when they are claimed. */
+  /** Undefined when the user is claimed, or not there. */
   row(user: UserNo): UnclaimedRow | undefined {
     if (this.#claimed.has(user)) return undefined;
     const known = this.#underWay.get(user);
     if (known !== undefined || this.#underWay.has(user)) return known;
     const bytes = this.#tables.unclaimed.get(u32Key(user));
     if (bytes === undefined) {
-      this.#claimed.set(user); // committed so: the transaction under way has not touched it
+      // Committed so, unless the user is gone: the transaction under way has not touched it.
+      if (this.#tables.users.get(u32Key(user)) !== undefined) this.#claimed.set(user);
       return undefined;
     }
     const row = rowOf(bytes);
@@ -76,16 +90,29 @@ export class Unclaimed {
     this.#underWay.set(user, isClaimed ? undefined : { named: 0, keyed: 0 });
   }
 
-  /** The entry at `offset` names the user. */
+  /** The entry at `offset` names the user, and no topic tells of it. */
   name(user: UserNo, offset: Offset): void {
     const row = this.row(user);
     if (row !== undefined) row.named = offset;
   }
 
-  /** The user has a publish key, which the post at `offset` took. */
-  key(user: UserNo, offset: Offset): void {
+  /** The last entry by the user, at `offset`, is gone; keys of posts up to there may be in force. */
+  hold(user: UserNo, offset: Offset): void {
     const row = this.row(user);
-    if (row !== undefined) row.keyed = offset;
+    if (row === undefined) return;
+    row.keyed = offset;
+    this.#tables.keyHolders.putSync(holderKey(offset, user), empty);
+  }
+
+  /** The next of those who wait for keys of posts before `before`, `most` at most: they wait no longer. */
+  release(before: Offset, most: number): UserNo[] {
+    const keys: Buffer[] = [];
+    for (const key of this.#tables.keyHolders.getKeys({ limit: most })) {
+      if (readU48(Buffer.from(key), 0) >= before) break;
+      keys.push(Buffer.from(key));
+    }
+    for (const key of keys) this.#tables.keyHolders.removeSync(key);
+    return keys.map((key) => key.readUInt32BE(6));
   }
 
   /** The user is claimed, or dropped. */
@@ -109,4 +136,8 @@ export class Unclaimed {
 
 function rowOf(bytes: Buffer): UnclaimedRow {
   return { named: readU48(bytes, 0), keyed: readU48(bytes, 6) };
+}
+
+function holderKey(offset: Offset, user: UserNo): Buffer {
+  return Buffer.concat([u48Key(offset), u32Key(user)]);
 }

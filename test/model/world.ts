@@ -32,6 +32,8 @@ export class World implements DeviceWorld {
   readonly shown = new Shown(this.model);
   readonly random: Random;
   readonly #folder: string;
+  /** Whether posts have keys. While keys are in force no author is dropped, be they a guest: then guests do not write. */
+  readonly #hasKeys: boolean;
   readonly #devices: Device[] = [];
   #broker: BrokerUnderTest | undefined;
   #publishers: SessionClient[] = [];
@@ -43,6 +45,7 @@ export class World implements DeviceWorld {
   constructor(folder: string, random: Random) {
     this.#folder = folder;
     this.random = random;
+    this.#hasKeys = random.chance(0.5);
     users.forEach((user, i) => {
       this.#devices.push(new Device(this, user, "phone"));
       if (i % 2 === 0) this.#devices.push(new Device(this, user, "laptop"));
@@ -175,7 +178,7 @@ export class World implements DeviceWorld {
 
   #publish(): void {
     const { random, model } = this;
-    const author = random.pick(everyone);
+    const author = random.pick(this.#hasKeys ? users : everyone);
     // Recent entries are what people answer, repost and delete; some of this very round, once answered.
     const offsets = [
       ...model.entries.filter((entry) => entry.kind !== "delete").map(({ offset }) => offset),
@@ -197,13 +200,13 @@ export class World implements DeviceWorld {
         op: "post",
         author,
         target: "replyTo" in replyTo ? target : undefined,
-        ...this.#words(author, replyTo),
+        ...this.#words(replyTo),
       });
     }
   }
 
   /** What a post says, and what the broker must make of it. */
-  #words(author: Name, fields: Message): Pick<Publish, "fields" | "mentions" | "tags"> {
+  #words(fields: Message): Pick<Publish, "fields" | "mentions" | "tags"> {
     const { random } = this;
     const mentions = random.some(everyone, 0.15);
     const tagged = random.some(tags, 0.2);
@@ -217,8 +220,7 @@ export class World implements DeviceWorld {
     const said: Message = { ...fields, text: words.join(" ") };
     if (isListed) Object.assign(said, { mentions: cased, tags: tagged });
     if (random.chance(0.2)) said["data"] = random.pick([null, false, 0, "", [1, "two"], { n: 1.5, of: {} }]);
-    // A key would keep a guest for a day.
-    if (users.includes(author) && random.chance(0.2)) said["key"] = `key ${random.below(30)}`;
+    if (this.#hasKeys && random.chance(0.2)) said["key"] = `key ${random.below(30)}`;
     return { fields: said, mentions, tags: tagged };
   }
 

@@ -130,10 +130,12 @@ export function faultsOf(state: State): string[] {
 /** Whether all who are referred to are there, and of those who are not claimed nobody else. */
 function faultsOfUsers(state: State, entries: Entry[], users: Set<UserNo>): string[] {
   const faults: string[] = [];
-  const named = new Map<UserNo, Offset>();
+  const named = new Set<UserNo>();
+  const apart = new Map<UserNo, Offset>();
   for (const entry of entries) {
+    for (const user of namedApart(entry)) apart.set(user, entry.offset);
     for (const user of namedBy(entry)) {
-      named.set(user, entry.offset);
+      named.add(user);
       if (!users.has(user)) faults.push(`entry ${entry.offset} names the user ${user}, who is not there`);
     }
   }
@@ -144,32 +146,35 @@ function faultsOfUsers(state: State, entries: Entry[], users: Set<UserNo>): stri
       if (!users.has(target)) faults.push(`${user} follows the user ${target}, who is not there`);
   for (const [user, row] of state.unclaimed.rows()) {
     if (!users.has(user)) faults.push(`user ${user} is not there, and not claimed`);
-    const last = named.get(user);
+    const last = apart.get(user);
     if (last === undefined ? row.named > floor : row.named !== last)
       faults.push(`user ${user} is named by ${last}, and said to be by ${row.named}`);
     const isFollowing = follows.following(user, 0, 1).length + follows.followers(user, 0, 1).length > 0;
     const hasKey = row.keyed > 0 && row.keyed >= publishKeys.firstInForce();
-    if (last === undefined && !isFollowing && !hasKey) faults.push(`nothing refers to user ${user}`);
+    if (!named.has(user) && !isFollowing && !hasKey) faults.push(`nothing refers to user ${user}`);
   }
   return faults;
 }
 
 function namedBy(entry: Entry): UserNo[] {
+  if (entry.kind === "forgotten") return [];
+  const users = [entry.author, ...namedApart(entry)];
+  if (entry.kind === "delete") users.push(...entry.mentions);
+  if (entry.kind === "post" && !entry.deleted) users.push(...unpackContent(entry.packed).mentions);
+  return users;
+}
+
+/** Those of whom no topic tells. */
+function namedApart(entry: Entry): UserNo[] {
   switch (entry.kind) {
-    case "post": {
-      const replied = entry.reply === undefined ? [] : [entry.reply.parentAuthor, entry.reply.rootAuthor];
-      return [entry.author, ...replied, ...(entry.deleted ? [] : unpackContent(entry.packed).mentions)];
-    }
+    case "post":
+      return entry.reply === undefined ? [] : [entry.reply.parentAuthor, entry.reply.rootAuthor];
     case "repost":
-      return [entry.author, entry.originalAuthor];
-    case "delete":
-      return [entry.author, ...entry.mentions];
+      return [entry.originalAuthor];
     case "follow":
     case "unfollow":
       return [entry.author, entry.target];
-    case "user":
-      return [entry.author];
-    case "forgotten":
+    default:
       return [];
   }
 }

@@ -119,7 +119,7 @@ await tap.test("an author stays while one of their publish keys is in force", as
   const store = await openStore(t);
   await store.apply([post("ann", { key: "a" }), post("ben", { key: "b" }), post("ann", { key: "c" })], 1_000);
   await store.apply(
-    Array.from({ length: 300 }, () => post("dan")),
+    Array.from({ length: 300 }, () => post("dan", { mentions: ["eve"] })),
     2_000,
   );
   await store.one(post("ann", { key: "d" }), 3_000);
@@ -127,14 +127,20 @@ await tap.test("an author stays while one of their publish keys is in force", as
   const before = store.state.users.find("ann");
   t.match(await store.one(post("ann", { key: "c" })), { answer: 3, entry: undefined }, "answered as before");
   t.match(await store.one(post("ann", { key: "d" })), { answer: 304, entry: undefined });
-  t.equal(store.state.users.find("dan"), undefined, "who has none is gone");
+  t.equal(store.state.users.find("eve"), undefined, "who published nothing is gone");
 
   await store.one(trim(310), 1_000 + publishKeyLifeMs);
   t.ok(store.state.users.find("ben") !== undefined, "to the end of its life");
-  t.match(await store.one(trim(310), 1_001 + publishKeyLifeMs), { entry: { handles: ["ben"] } });
+  t.match(await store.one(trim(310), 1_001 + publishKeyLifeMs), { entry: { handles: ["ben"] } }, "the last");
   t.equal(store.state.users.find("ann"), before, "there is another of ann's");
   t.match(await store.one(post("ann", { key: "d" })), { answer: 304, entry: undefined });
-  t.match(await store.one(trim(310), 3_001 + publishKeyLifeMs), { entry: { handles: ["ann"] } });
+  const last = await store.one(trim(310), 3_001 + publishKeyLifeMs);
+  t.match(
+    last,
+    { entry: { handles: ["dan", "ann"] } },
+    "and who published at the time: that may have been with a key",
+  );
+  t.equal(store.state.size().tables["keyHolders"]!.entries, 0);
   t.same(faultsOf(store.state), []);
   const { entry } = await store.one(post("ann", { key: "d" }));
   t.match(entry, { kind: "post" }, "published anew, by another of the name");
@@ -142,9 +148,38 @@ await tap.test("an author stays while one of their publish keys is in force", as
 
 await tap.test("a key of the very batch in which its post is trimmed keeps its author", async (t) => {
   const store = await openStore(t);
-  await store.apply([post("ann", { key: "a" }), post("ben"), trim(2)]);
+  await store.apply([post("ann", { key: "a" }), post("ann", { mentions: ["ben"] }), trim(2)]);
   t.ok(store.state.users.find("ann") !== undefined);
   t.equal(store.state.users.find("ben"), undefined);
+  t.same(faultsOf(store.state), []);
+});
+
+await tap.test("who waits for keys is one of many, and comes and goes meanwhile", async (t) => {
+  const store = await openStore(t);
+  const many = Array.from({ length: 40 }, (_, i) => `u${i}`);
+  await store.apply([...many.map((user) => post(user)), post("ann", { key: "a" })], 1_000);
+  await store.one(trim(41), 1_000);
+  t.equal(store.state.size().tables["keyHolders"]!.entries, 41, "each wrote while a key is in force");
+  await store.apply([post("u0"), { op: "user", user: "u1" }], 1_000);
+  await store.one(trim(44), 1_000);
+  await store.one(trim(0, 1_000), 1_001 + publishKeyLifeMs);
+  const there = [...many, "ann"].filter((user) => store.state.users.find(user) !== undefined);
+  t.same(there, ["u1"], "who keeps something stays");
+  t.equal(store.state.size().tables["keyHolders"]!.entries, 0);
+
+  await store.apply([...many.map((user) => post(user)), post("ann", { key: "a" })]);
+  const head = store.state.applied();
+  await store.one(trim(head));
+  const later = store.state.meta.lastAt + publishKeyLifeMs + 1;
+  let steps = 0;
+  const { unclaimed, publishKeys } = store.state;
+  do {
+    await store.one(trim(head, 10), later);
+    store.state.refresh();
+    steps++;
+  } while (unclaimed.anyHolder(publishKeys.firstInForce()));
+  t.equal(steps, 4, "ten at a time");
+  t.equal(store.state.size().tables["users"]!.entries, 1);
   t.same(faultsOf(store.state), []);
 });
 
