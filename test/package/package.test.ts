@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import tap from "tap";
 
 import type { RunResult } from "../../bench/report/result.ts";
-import { folderOfTest, pack, project, root, run, start } from "./packed.ts";
+import { embedded, folderOfTest, pack, project, root, run, start } from "./packed.ts";
 
 tap.setTimeout(900_000);
 const folder = await folderOfTest();
@@ -22,25 +22,7 @@ async function node(name: string, program: string): Promise<string> {
 }
 
 await tap.test("the broker embeds, and the SDK talks to it", async (t) => {
-  const output = await node(
-    "embedded.js",
-    `import { Broker } from "whalesong";
-     import { connect } from "whalesong/client";
-     const broker = await Broker.start({ port: 0, data: "./embedded-data", logLevel: "warn" });
-     const bob = await connect(broker.url, { user: "bob", device: "test" });
-     await bob.follow("alice");
-     const home = bob.stream("home");
-     const alice = await connect(broker.url, { user: "alice" });
-     await alice.post("hello @bob");
-     for await (const event of home) {
-       if (event.event !== "post") continue;
-       console.log(event.post.author, event.post.text, event.post.mentions.join());
-       break;
-     }
-     await alice.close();
-     await bob.close();
-     await broker.stop(0);`,
-  );
+  const output = await node("embedded.js", embedded);
   t.equal(output.trim(), "alice hello @bob bob");
 });
 

@@ -16,6 +16,25 @@ export const environment: NodeJS.ProcessEnv = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => name !== "NODE_OPTIONS" && !name.startsWith("npm_")),
 );
 
+/** A broker within a program, and two clients of it. Prints what one sees of the other. */
+export const embedded = `
+  import { Broker } from "whalesong";
+  import { connect } from "whalesong/client";
+  const broker = await Broker.start({ port: 0, data: "./embedded-data", logLevel: "warn" });
+  const bob = await connect(broker.url, { user: "bob", device: "test" });
+  await bob.follow("alice");
+  const home = bob.stream("home");
+  const alice = await connect(broker.url, { user: "alice" });
+  await alice.post("hello @bob");
+  for await (const event of home) {
+    if (event.event !== "post") continue;
+    console.log(event.post.author, event.post.text, event.post.mentions.join());
+    break;
+  }
+  await alice.close();
+  await bob.close();
+  await broker.stop(0);`;
+
 export interface Ran {
   stdout: string;
   stderr: string;

@@ -7,28 +7,10 @@ import { delimiter, dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import tap from "tap";
 
-import { environment, folderOfTest, pack, project, run, start } from "./packed.ts";
+import { embedded, environment, folderOfTest, pack, project, run, start } from "./packed.ts";
 import { nodeMajors, runtime } from "./runtimes.ts";
 
 tap.setTimeout(900_000);
-
-const embedded = `
-  import { Broker } from "whalesong";
-  import { connect } from "whalesong/client";
-  const broker = await Broker.start({ port: 0, data: "./embedded-data", logLevel: "warn" });
-  const bob = await connect(broker.url, { user: "bob", device: "test" });
-  await bob.follow("alice");
-  const home = bob.stream("home");
-  const alice = await connect(broker.url, { user: "alice" });
-  await alice.post("hello @bob");
-  for await (const event of home) {
-    if (event.event !== "post") continue;
-    console.log(event.post.author, event.post.text, event.post.mentions.join());
-    break;
-  }
-  await alice.close();
-  await bob.close();
-  await broker.stop(0);`;
 
 /** One application with both builds of the package: each knows the other's errors. */
 const required = `
