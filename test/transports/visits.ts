@@ -72,7 +72,7 @@ export async function visit(
     return client;
   }
   const client = await enter(place, user, { hasToken, codec: user.length % 2 === 0 ? "json" : "msgpack" });
-  await client.subscribeLive("home", { from: "live" });
+  await client.subscribeLive("home", { from: "live", filter: { replies: "all" } });
   for (const stream of ["home", "mentions", "tag:node", "user:u0", thread]) await client.subscribe(stream);
   await client.request("post", { text });
   if (hasToken) await client.request("auth", { token: await tokenFor(user, { expires: 4.1e9 }) });
