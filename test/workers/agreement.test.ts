@@ -180,6 +180,7 @@ await tap.test("an author's last post is known to a worker that had looked for i
   await passTail(broker);
   const before = await ann.subscribeLive("home", { from: "earliest" });
   t.same(postsOf(before.events), [first["id"]]);
+  await ann.unsubscribe(before);
   const second = await bob.request("post", { text: "second" });
   await passTail(broker);
   const after = await ann.subscribeLive("home", { from: first["cursor"] });
