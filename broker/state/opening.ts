@@ -7,7 +7,7 @@
  *   in the store         meta.opening    the name of the opening, and of the one before it
  *   DATA/opening.json    {"opening": name, "file": identity of this very file, "store": identity of data.mdb, "head": offset}
  *
- * The file is made anew at each opening, at each clean stop and every few seconds while the store grows, so it is another file each time,
+ * A broker replaces the file at each opening, at each clean stop and every few seconds while the store grows, so it is another file each time,
  * and says which one it is by its number (inode) and the time it was made. A copy is another file again; and copied over the one that is there, it says the wrong number. `head`
  * is how far the store had come at the least.
  *
