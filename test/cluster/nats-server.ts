@@ -17,8 +17,8 @@ import type { Test } from "tap";
 import { askProgram, findProgram } from "../../bench/targets/programs.ts";
 import { budget } from "../pace.ts";
 
-/** How long a server, or the three, may take to be ready, on a quiet machine. */
-const readyMs = 60_000;
+/** How long a server, or the three, may take to be ready, on a quiet machine: of three that were paused, 2.9 may need several elections. */
+const readyMs = 120_000;
 /** How often to look. */
 const lookMs = 50;
 
@@ -90,9 +90,29 @@ interface ServerPlan {
 /** What `/jsz` says, as far as it is asked. */
 interface JetStreamReport {
   meta_cluster?: { leader?: string; cluster_size?: number };
-  account_details?: {
-    stream_detail?: { name: string; cluster?: { leader?: string }; state: { last_seq: number } }[];
-  }[];
+  account_details?: { stream_detail?: StreamDetail[] }[];
+}
+
+interface StreamDetail {
+  name: string;
+  cluster?: { leader?: string };
+  state: { last_seq: number };
+}
+
+function streamsOf(report: JetStreamReport | undefined): StreamDetail[] {
+  return (report?.account_details ?? []).flatMap(({ stream_detail: streams = [] }) => streams);
+}
+
+/** Whether all servers that have the stream `name` say that `leader` leads it. */
+function isSameEverywhere(
+  reports: readonly (JetStreamReport | undefined)[],
+  name: string,
+  leader: string | undefined,
+): boolean {
+  if (leader === undefined) return false;
+  return reports.every((report) =>
+    streamsOf(report).every((stream) => stream.name !== name || stream.cluster?.leader === leader),
+  );
 }
 
 /** One server. */
@@ -249,7 +269,7 @@ export class NatsServers {
     await Promise.all(this.servers.map((server) => server.kill()));
   }
 
-  /** Waits until every server that runs is healthy and, of three, all name one leader. */
+  /** Waits until every server that runs is healthy and, of three, all name one leader, of JetStream and of each stream. */
   async ready(): Promise<void> {
     const since = performance.now();
     while (!(await this.#isReady())) {
@@ -279,11 +299,9 @@ export class NatsServers {
   async #leaderNow(stream: string): Promise<NatsServer | undefined> {
     for (const server of this.servers) {
       const report = server.isRunning ? await server.report() : undefined;
-      for (const { stream_detail: streams = [] } of report?.account_details ?? []) {
-        const found = streams.find(({ name }) => name === stream);
-        if (found === undefined) continue;
-        if (this.servers.length === 1 || found.cluster?.leader === server.name) return server;
-      }
+      const found = streamsOf(report).find(({ name }) => name === stream);
+      if (found === undefined) continue;
+      if (this.servers.length === 1 || found.cluster?.leader === server.name) return server;
     }
     return undefined;
   }
@@ -292,11 +310,14 @@ export class NatsServers {
     const running = this.servers.filter(({ isRunning }) => isRunning);
     for (const server of running) if (!(await server.isHealthy())) return false;
     if (this.servers.length === 1) return running.length === 1;
-    const leaders = await Promise.all(running.map(async (server) => (await server.report())?.meta_cluster));
-    const [first] = leaders;
-    return (
-      first?.leader !== undefined &&
-      leaders.every((one) => one?.leader === first.leader && one?.cluster_size === this.servers.length)
+    const reports = await Promise.all(running.map((server) => server.report()));
+    const leader = reports[0]?.meta_cluster?.leader;
+    if (leader === undefined) return false;
+    return reports.every(
+      (report) =>
+        report?.meta_cluster?.leader === leader &&
+        report.meta_cluster.cluster_size === this.servers.length &&
+        streamsOf(report).every(({ name, cluster }) => isSameEverywhere(reports, name, cluster?.leader)),
     );
   }
 
