@@ -16,7 +16,6 @@ import {
   copyStore,
   fileMode,
   folderMode,
-  formatVersion,
   inspectStore,
   storeFile,
   syncFile,
@@ -43,11 +42,7 @@ export async function backUp(
   const store = await inspectStore(data);
   if (store === undefined)
     throw new FolderError(`data folder ${data}: there is no store yet, so nothing to back up`);
-  if (store.format !== formatVersion) {
-    throw new FolderError(
-      `data folder ${data}: its format is version ${store.format}, this broker reads version ${formatVersion}; use the broker that wrote it`,
-    );
-  }
+  if (store.unreadable !== undefined) throw new FolderError(`data folder ${data}: ${store.unreadable}`);
   const made = await makeTarget(target);
   const partial = join(target, "partial");
   try {

@@ -15,6 +15,7 @@
 
 import { WhalesongError } from "../../protocol/index.ts";
 import type { Clock } from "../log/clock.ts";
+import { refusalOf } from "../log/fitness.ts";
 import type { EntryListener, Log } from "../log/log.ts";
 import { Reach } from "../log/reach.ts";
 import type { Logger } from "../logger.ts";
@@ -22,10 +23,13 @@ import {
   type ClusterMark,
   type Command,
   type Entry,
+  type Level,
   type Offset,
   type Outcome,
   type Stamped,
   type State,
+  newestLevel,
+  oldestLevel,
 } from "../state/index.ts";
 import { Applier, type Received } from "./applier.ts";
 import { type Batch, BatchError, decodeBatch } from "./batch.ts";
@@ -106,6 +110,7 @@ export class ClusterLog implements Log {
     this.#sender = new Sender({
       publish: (batch) => this.#publish(batch),
       stamp: () => options.clock.stamp(),
+      level: () => state.level,
       ...(options.answerMs === undefined ? {} : { answerMs: options.answerMs }),
     });
   }
@@ -149,6 +154,8 @@ export class ClusterLog implements Log {
     if (this.#isClosed)
       return Promise.reject(unavailable("the broker is stopping; try again elsewhere or later"));
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
+    const unfit = refusalOf(command, this.#state.level);
+    if (unfit !== undefined) return Promise.reject(unfit);
     const trouble = this.#options.trouble?.();
     if (trouble !== undefined) return Promise.reject(unavailable(trouble));
     const { doubt } = this.#options.clock;
@@ -325,10 +332,10 @@ export class ClusterLog implements Log {
   async #apply(received: Received[], signal: AbortSignal): Promise<void> {
     while (this.#options.isBehind?.() === true) await pause(behindMs, signal);
     for (;;) {
-      const { commands, mark, judged } = this.#plan(received);
+      const { commands, mark, judged, unfit } = this.#plan(received);
       let outcomes: Outcome[];
       try {
-        outcomes = await this.#state.commit(commands, mark).outcomes;
+        outcomes = mark === undefined ? [] : await this.#state.commit(commands, mark).outcomes;
       } catch (error) {
         this.#isFailing = true;
         this.#hold(failureOf(error), error);
@@ -337,29 +344,37 @@ export class ClusterLog implements Log {
       }
       this.#isFailing = false;
       this.#settle(judged, outcomes);
+      if (unfit !== undefined) throw unfit;
       return;
     }
   }
 
-  /** What of these batches counts, and where the log stands after them. Depends on nothing but the log. */
-  #plan(received: Received[]): { commands: Stamped[]; mark: ClusterMark; judged: [Received, Verdict][] } {
+  /** What of these batches counts, up to one that nobody can apply, and where the log stands then. Depends on nothing but the log. */
+  #plan(received: Received[]): Plan {
     let { writers } = this.#mark;
     let { lastAt } = this.#state.meta;
-    const commands: Stamped[] = [];
-    const judged: [Received, Verdict][] = [];
+    let { level } = this.#state;
+    const plan: Plan = { commands: [], mark: undefined, judged: [], unfit: undefined };
     for (const one of received) {
       const { batch, seq, time } = one;
       const verdict = judge(writers, batch);
-      judged.push([one, verdict]);
-      if (verdict !== "counts") continue;
-      writers = noted(writers, batch, seq);
-      for (const command of batch.commands) {
-        lastAt = timeOf(command.at, time / 1e6, lastAt);
-        commands.push({ ...command, at: lastAt });
+      if (verdict === "counts") {
+        const needed = levelBefore(batch.commands);
+        if (needed > level) {
+          plan.unfit = cannotApply(seq, `it is of level ${needed}, and the log is at ${level}`);
+          return plan;
+        }
+        writers = noted(writers, batch, seq);
+        for (const command of batch.commands) {
+          lastAt = timeOf(command.at, time / 1e6, lastAt);
+          plan.commands.push({ ...command, at: lastAt });
+          if (command.op === "level" && command.to > level) level = command.to;
+        }
       }
+      plan.judged.push([one, verdict]);
+      plan.mark = { created: this.#mark.created, seq, time, writers };
     }
-    const { seq, time } = received.at(-1)!;
-    return { commands, mark: { created: this.#mark.created, seq, time, writers }, judged };
+    return plan;
   }
 
   #settle(judged: [Received, Verdict][], outcomes: Outcome[]): void {
@@ -440,6 +455,24 @@ export class ClusterLog implements Log {
   }
 }
 
+/** What is to be done with some messages of the log. */
+interface Plan {
+  commands: Stamped[];
+  /** Where the log stands after them; undefined when the first of them cannot be applied. */
+  mark: ClusterMark | undefined;
+  judged: [Received, Verdict][];
+  /** What stands in the way of the next. */
+  unfit: BatchError | undefined;
+}
+
+/** The level that a log must have before it holds such a batch. */
+function levelBefore(commands: readonly Stamped[]): Level {
+  let level: Level = oldestLevel;
+  for (const command of commands)
+    if (command.op !== "level") level = Math.max(level, command.level ?? newestLevel) as Level;
+  return level;
+}
+
 /** What a reason is about, without its figures. */
 function topicOf(reason: string): string {
   return reason.split(":", 1)[0]!;
@@ -449,8 +482,11 @@ function decodeOrSay(message: LogMessage): Batch {
   try {
     return decodeBatch(message.data);
   } catch (error) {
-    if (error instanceof BatchError)
-      throw new BatchError(`message ${message.seq} of the cluster's log cannot be applied: ${error.message}`);
+    if (error instanceof BatchError) throw cannotApply(message.seq, error.message, error.isNewer);
     throw error;
   }
+}
+
+function cannotApply(seq: number, why: string, isNewer = false): BatchError {
+  return new BatchError(`message ${seq} of the cluster's log cannot be applied: ${why}`, { isNewer });
 }

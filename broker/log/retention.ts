@@ -62,7 +62,12 @@ export class Retention {
   }
 
   async #trim(floor: Offset): Promise<void> {
-    const { error } = await this.#log.append({ op: "trim", floor, most: trimEntries });
+    const { error } = await this.#log.append({
+      op: "trim",
+      floor,
+      most: trimEntries,
+      keyLifeMs: publishKeyLifeMs,
+    });
     if (error !== undefined) throw error;
   }
 

@@ -13,19 +13,22 @@
  *   content = msgpack [text, mentions: user[], tags: string[], data?]; absent once deleted.
  *             of who was dropped: msgpack [users: user[], handles: string[]]
  *
+ * A tag is a string; from level 2 on, which a flag of the entry says, it is a name with what it folds to (names.ts).
+ *
  * A deleted post leaves its head here, without its content, so that what is counted by position (the recent 40 of a home
  * stream) stays the same. Heads are read without touching the content: that is what a scan of the log lives on. */
 
 import { Packr, Unpackr } from "msgpackr";
 
 import { type Offset, type UserNo, readU48, writeU48 } from "./bytes.ts";
+import { type Name, givenOf, nameOf } from "./names.ts";
 
 export interface Content {
   text: string;
   /** Users mentioned, none twice, never the author. */
   mentions: UserNo[];
-  /** Tags as given, none twice. */
-  tags: string[];
+  /** None twice. */
+  tags: Name[];
   data?: unknown;
 }
 
@@ -44,6 +47,8 @@ export interface PostEntry extends EntryBase {
   kind: "post";
   deleted: boolean;
   reply: Reply | undefined;
+  /** Whether its tags say what they fold to. */
+  isFolded: boolean;
   /** Packed content; empty when deleted. */
   packed: Buffer;
 }
@@ -59,7 +64,9 @@ export interface DeleteEntry extends EntryBase {
   /** The thread of the target, when it was a reply or can have had replies. */
   root: Offset;
   mentions: UserNo[];
-  tags: string[];
+  tags: Name[];
+  /** Whether these say what they fold to. */
+  isFolded: boolean;
   /** Whether others had reposted the target, so that their followers are told too. */
   reposted: boolean;
 }
@@ -84,7 +91,7 @@ const kindNumbers = Object.fromEntries(kinds.map((kind, number) => [kind, number
   Entry["kind"],
   number
 >;
-const flag = { reply: 1, deleted: 2, reposted: 4 };
+const flag = { reply: 1, deleted: 2, reposted: 4, folded: 8 };
 const headBytes = 12;
 const replyBytes = 20;
 
@@ -93,15 +100,27 @@ const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: false, useToJ
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: "number" });
 const none = Buffer.alloc(0);
 
+/** With tags that say what they fold to, or as given alone. */
 export function packContent(content: Content): Buffer {
   const { text, mentions, tags, data } = content;
   return packr.pack(data === undefined ? [text, mentions, tags] : [text, mentions, tags, data]);
 }
 
 /** The content of a post that is not deleted. */
-export function unpackContent(packed: Buffer): Content {
-  const [text, mentions, tags, ...rest] = unpackr.unpack(packed) as [string, UserNo[], string[], unknown?];
+export function unpackContent({ packed, isFolded }: Pick<PostEntry, "packed" | "isFolded">): Content {
+  const [text, mentions, packedTags, ...rest] = unpackr.unpack(packed) as [
+    string,
+    UserNo[],
+    Name[],
+    unknown?,
+  ];
+  const tags = namesOf(packedTags, isFolded);
   return rest.length === 0 ? { text, mentions, tags } : { text, mentions, tags, data: rest[0] };
+}
+
+/** What tags that do not say it fold to, this process has to find. */
+function namesOf(tags: Name[], isFolded: boolean): Name[] {
+  return isFolded || tags.length === 0 ? tags : tags.map((tag) => nameOf(givenOf(tag)));
 }
 
 export function encodeEntry(entry: Entry): Buffer {
@@ -118,11 +137,15 @@ export function encodeEntry(entry: Entry): Buffer {
 function flagsOf(entry: Entry): number {
   switch (entry.kind) {
     case "post":
-      return (entry.reply === undefined ? 0 : flag.reply) | (entry.deleted ? flag.deleted : 0);
+      return (
+        (entry.reply === undefined ? 0 : flag.reply) |
+        (entry.deleted ? flag.deleted : 0) |
+        (entry.isFolded ? flag.folded : 0)
+      );
     case "repost":
       return entry.deleted ? flag.deleted : 0;
     case "delete":
-      return entry.reposted ? flag.reposted : 0;
+      return (entry.reposted ? flag.reposted : 0) | (entry.isFolded ? flag.folded : 0);
     default:
       return 0;
   }
@@ -147,7 +170,8 @@ function tailOf(entry: Entry): Buffer {
       return bytes;
     }
     case "delete": {
-      const topics = packr.pack([entry.root, entry.mentions, entry.tags]);
+      const tags = entry.isFolded ? entry.tags : entry.tags.map(givenOf);
+      const topics = packr.pack([entry.root, entry.mentions, tags]);
       const bytes = Buffer.allocUnsafe(6 + topics.length);
       writeU48(bytes, 0, entry.target);
       topics.copy(bytes, 6);
@@ -169,6 +193,7 @@ function tailOf(entry: Entry): Buffer {
 export function decodeEntry(offset: Offset, bytes: Buffer): Entry {
   const kind = kinds[bytes[0]!];
   const flags = bytes[1]!;
+  const isFolded = (flags & flag.folded) !== 0;
   const author = bytes.readUInt32BE(2);
   const at = readU48(bytes, 6);
   switch (kind) {
@@ -183,7 +208,7 @@ export function decodeEntry(offset: Offset, bytes: Buffer): Entry {
           }
         : undefined;
       const packed = bytes.subarray(isReply ? headBytes + replyBytes : headBytes);
-      return { kind, offset, at, author, deleted: (flags & flag.deleted) !== 0, reply, packed };
+      return { kind, offset, at, author, deleted: (flags & flag.deleted) !== 0, reply, isFolded, packed };
     }
     case "repost": {
       const original = readU48(bytes, headBytes);
@@ -195,7 +220,7 @@ export function decodeEntry(offset: Offset, bytes: Buffer): Entry {
       const [root, mentions, tags] = unpackr.unpack(bytes.subarray(headBytes + 6)) as [
         Offset,
         UserNo[],
-        string[],
+        Name[],
       ];
       return {
         kind,
@@ -205,7 +230,8 @@ export function decodeEntry(offset: Offset, bytes: Buffer): Entry {
         target,
         root,
         mentions,
-        tags,
+        tags: namesOf(tags, isFolded),
+        isFolded,
         reposted: (flags & flag.reposted) !== 0,
       };
     }

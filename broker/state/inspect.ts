@@ -4,15 +4,25 @@ import { open } from "lmdb";
 
 import { ownersAlone } from "./environment.ts";
 import { FolderError } from "./folder.ts";
-import { type ClusterMark, type Meta, formatVersion, readApplied, readMeta } from "./meta.ts";
+import type { Level } from "./levels.ts";
+import {
+  type ClusterMark,
+  type Meta,
+  isReadable,
+  levelOf,
+  readApplied,
+  readMeta,
+  unreadable,
+} from "./meta.ts";
 import { refuseTakenReaderId } from "./reader-id.ts";
 import { checkStoreFile } from "./store-file.ts";
 
 export interface StoreReport {
-  /** The version of its layouts. */
+  /** The version of its layout. */
   format: number;
-  /** The version this broker reads and writes. */
-  formatWanted: number;
+  /** Why this broker does not read it; undefined when it does. */
+  unreadable: string | undefined;
+  level: Level;
   epoch: string;
   /** Offsets of the oldest entry gone and of the newest. */
   floor: number;
@@ -54,7 +64,8 @@ async function readReport(path: string): Promise<StoreReport | undefined> {
     const epoch = meta.epochs.at(-1)?.name ?? "";
     return {
       format: meta.format,
-      formatWanted: formatVersion,
+      unreadable: isReadable(meta.format) ? undefined : unreadable(meta.format),
+      level: levelOf(meta),
       epoch,
       floor: meta.floor,
       head: readApplied(table),

@@ -11,6 +11,7 @@ import {
   RecentMap,
   type RepostEntry,
   type State,
+  givenOf,
   unpackContent,
 } from "../state/index.ts";
 import { Delivery } from "./delivery.ts";
@@ -57,13 +58,13 @@ export class Deliveries {
   /** A post as clients see it. */
   describe(entry: PostEntry): Post {
     const { positions, users } = this.#state;
-    const content = unpackContent(entry.packed);
+    const content = unpackContent(entry);
     const post: Post = {
       id: positions.id(entry.offset),
       author: users.handle(entry.author),
       text: content.text,
       mentions: content.mentions.map((user) => users.handle(user)),
-      tags: content.tags,
+      tags: content.tags.map(givenOf),
       at: entry.at,
     };
     if (entry.reply !== undefined) {

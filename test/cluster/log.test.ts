@@ -8,7 +8,7 @@ import { pack } from "msgpackr";
 import { connect } from "nats";
 import tap, { type Test } from "tap";
 
-import { batchFormat } from "../../broker/cluster/batch.ts";
+import { newestStamp } from "../../broker/cluster/batch.ts";
 import { ClusterLog } from "../../broker/cluster/log.ts";
 import { clusterNames } from "../../broker/cluster/names.ts";
 import { LogStream } from "../../broker/cluster/stream.ts";
@@ -76,7 +76,7 @@ const post = (user: string, text: string): Command => ({ op: "post", user, text,
 
 /** A batch of one command, as a writer with that clock sends it. */
 function batchAt(number: number, time: number): Uint8Array {
-  return pack([batchFormat, "w", 1, number, [{ op: "user", user: `u${number}`, at: time }]]);
+  return pack([newestStamp, "w", 1, number, [{ op: "user", user: `u${number}`, at: time }]]);
 }
 
 await natsTest(
@@ -154,7 +154,7 @@ await natsTest(
     await nats.start();
     await until(() => a.log.refusal === undefined);
     await a.log.append(post("u", "after"));
-    await publishRaw(pack([batchFormat + 1, "w", 1, 1, []]));
+    await publishRaw(pack([newestStamp + 1, "w", 1, 1, []]));
     await until(() => a.log.refusal !== undefined);
     t.match(a.log.refusal, /upgrade this node/);
     t.ok(a.log.isHalted);

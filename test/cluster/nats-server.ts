@@ -44,8 +44,8 @@ export function knowsSyncInterval(): boolean {
 }
 
 /**
- * Whether a server that leads the log, is paused, and goes on when another leads, still has the log that the others have. One of 2.9 stores
- * what had waited for it as its own, so that nodes which read its copy have another history: seen with 2.9.10.
+ * Whether servers that were paused go on as they should. One of 2.9.10 that led the log meanwhile stores what had waited for it as its own, so
+ * that nodes which read its copy have another history; and three may not find to each other again.
  */
 export function bearsPauses(): boolean {
   return isAtLeast(12);

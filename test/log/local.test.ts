@@ -7,7 +7,7 @@ import tap, { type Test } from "tap";
 import { LocalLog, type LocalLogOptions } from "../../broker/log/local.ts";
 import { u48Key } from "../../broker/state/bytes.ts";
 import { Environment } from "../../broker/state/environment.ts";
-import { type Command, type Entry, type Stamped, State } from "../../broker/state/index.ts";
+import { type Command, type Entry, type Stamped, State, publishKeyLifeMs } from "../../broker/state/index.ts";
 import { faultsOf } from "../state/consistency.ts";
 import { type Store, openStore, post } from "../state/store.ts";
 
@@ -249,7 +249,10 @@ await tap.test(
     }
     const id = store.state.positions.id(1);
     t.match(await log.append({ op: "delete", user: "alice", post: id }), { answer: 1 });
-    t.equal((await log.append({ op: "trim", floor: 1, most: 1 })).error, undefined);
+    t.equal(
+      (await log.append({ op: "trim", floor: 1, most: 1, keyLifeMs: publishKeyLifeMs })).error,
+      undefined,
+    );
     reason = undefined;
     await log.append(post("alice"));
   },

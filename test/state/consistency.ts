@@ -8,6 +8,7 @@ import {
   type State,
   type UserNo,
   authorTopic,
+  foldedOf,
   mentionTopic,
   retractedTopic,
   tagTopic,
@@ -160,7 +161,7 @@ function namedBy(entry: Entry): UserNo[] {
   if (entry.kind === "forgotten") return [];
   const users = [entry.author, ...namedApart(entry)];
   if (entry.kind === "delete") users.push(...entry.mentions);
-  if (entry.kind === "post" && !entry.deleted) users.push(...unpackContent(entry.packed).mentions);
+  if (entry.kind === "post" && !entry.deleted) users.push(...unpackContent(entry).mentions);
   return users;
 }
 
@@ -183,9 +184,14 @@ function topicsOf(entry: Entry): Buffer[] {
   switch (entry.kind) {
     case "post": {
       if (entry.deleted) return [authorTopic(entry.author)];
-      const { mentions, tags } = unpackContent(entry.packed);
+      const { mentions, tags } = unpackContent(entry);
       const thread = entry.reply === undefined ? [] : [threadTopic(entry.reply.root)];
-      return [authorTopic(entry.author), ...mentions.map(mentionTopic), ...tags.map(tagTopic), ...thread];
+      return [
+        authorTopic(entry.author),
+        ...mentions.map(mentionTopic),
+        ...tags.map((tag) => tagTopic(foldedOf(tag))),
+        ...thread,
+      ];
     }
     case "repost":
       return [authorTopic(entry.author)];
@@ -193,7 +199,7 @@ function topicsOf(entry: Entry): Buffer[] {
       const topics = [
         authorTopic(entry.author),
         ...entry.mentions.map(mentionTopic),
-        ...entry.tags.map(tagTopic),
+        ...entry.tags.map((tag) => tagTopic(foldedOf(tag))),
       ];
       if (entry.root !== 0) topics.push(threadTopic(entry.root));
       if (entry.reposted) topics.push(retractedTopic);

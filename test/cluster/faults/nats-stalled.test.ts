@@ -4,7 +4,7 @@
 import tap from "tap";
 
 import { Cluster } from "../broker-process.ts";
-import { NatsServers, natsTest } from "../nats-server.ts";
+import { NatsServers, bearsPauses, natsTest } from "../nats-server.ts";
 
 const isWaiting = /a command has waited \d+ s to be durable/;
 
@@ -13,9 +13,9 @@ await natsTest(
   "a log that confirms nothing makes nodes unready, asked or idle",
   { timeoutMs: 240_000 },
   async (t) => {
-    const nats = await NatsServers.for(t, { servers: 3 });
-    // Nodes are at the leader: they are not cut off.
     for (const asked of [false, true]) {
+      // Nodes are at the leader: they are not cut off.
+      const nats = await NatsServers.for(t, { servers: 3 });
       const cluster = await Cluster.for(t, {
         nodes: 1,
         nats: nats.urls,
@@ -37,10 +37,14 @@ await natsTest(
       const outcome = await posted;
       t.not(outcome, true, "ready, and it has just refused a post");
       for (const server of others) server.resume();
-      await nats.ready();
-      await node!.untilReady();
-      await node!.post("after");
+      // Servers of 2.9 that stood still may not find to each other again: "JetStream consumer is not current", for minutes.
+      if (bearsPauses()) {
+        await nats.ready();
+        await node!.untilReady();
+        await node!.post("after");
+      }
       await cluster.stop();
+      await nats.kill();
     }
   },
 );
