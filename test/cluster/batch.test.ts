@@ -35,7 +35,7 @@ await tap.test("commands of the first format are marked: that version dropped no
   const before = pack([1, "w", 1, 1, earlier]);
   t.same(
     decodeBatch(before).commands,
-    earlier.map((command) => ({ ...command, level: 1, keepsUsers: true })),
+    earlier.map((command) => Object.assign(structuredClone(command), { level: 1, keepsUsers: true })),
   );
   t.end();
 });
