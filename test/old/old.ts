@@ -1,0 +1,27 @@
+/* Old: the broker of 0.1.0 as a process, and its command line. */
+
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+import { BrokerProcess, type Launch } from "../crash/broker-process.ts";
+
+export const oldBroker = fileURLToPath(new URL("0.1.0.mjs", import.meta.url));
+
+/** Its one file holds no worker's program. */
+export const oldFlags = ["--workers", "0"] as const;
+
+/** How a test starts it in the place of the present one; `oldFlags` belong to it. */
+export const oldLaunch: Launch = { main: oldBroker };
+
+/** Starts `serve` of 0.1.0 on a free port. */
+export function startOld(folder: string, ...flags: string[]): Promise<BrokerProcess> {
+  const place = ["--data", folder, "--port", "0", "--log-level", "warn"];
+  return BrokerProcess.launch([...place, ...oldFlags, ...flags], oldLaunch);
+}
+
+/** Runs a command of 0.1.0 to its end; what it printed. @throws when it fails, with what it said */
+export async function oldWhalesong(...args: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(process.execPath, [oldBroker, ...args]);
+  return stdout;
+}
