@@ -199,13 +199,15 @@ export interface ClusterOptions extends Pick<NodeOptions, "nats" | "flags" | "to
   nodes?: number;
   /** What the last node has otherwise. */
   last?: Partial<NodeOptions>;
+  /** What is done before the first node starts. @default nothing: it founds the cluster */
+  prepare?: (first: ClusterNode) => Promise<void>;
 }
 
 export class Cluster {
   readonly nodes: readonly ClusterNode[];
 
   /** Starts the first node, which founds the cluster, then the others, and waits until all are ready. They end with the test. */
-  static async for(t: Test, { nodes = 3, last, ...common }: ClusterOptions): Promise<Cluster> {
+  static async for(t: Test, { nodes = 3, last, prepare, ...common }: ClusterOptions): Promise<Cluster> {
     const folder = await mkdtemp(join(tmpdir(), "whalesong-nodes-"));
     const ports = await freePorts(nodes);
     const cluster = new Cluster(
@@ -221,6 +223,7 @@ export class Cluster {
         for (const { name, log } of cluster.nodes) t.comment(`${name}:\n${log.slice(-shownLog)}`);
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     });
+    await prepare?.(cluster.nodes[0]!);
     await cluster.start();
     return cluster;
   }

@@ -5,7 +5,9 @@
  *
  * A position behind the newest entry is kept as "end": it grows with commands that no stream shows. */
 
-import { type Stream, WhalesongError } from "../../clients/node/index.ts";
+import { readFileSync } from "node:fs";
+
+import { type Stream, WhalesongError, connect } from "../../clients/node/index.ts";
 import { offsetOf } from "../sessions/session-client.ts";
 
 /** One question, a path with its query, and its answer. */
@@ -51,6 +53,11 @@ export interface Account {
   whileKeyed: Answer[];
   keyed: Keyed[];
   resumed: Resumed[];
+}
+
+/** What 0.1.0 said of `folder-0.1.0`. */
+export function accountOfOld(): Account {
+  return JSON.parse(readFileSync(new URL("folder-0.1.0.json", import.meta.url), "utf8")) as Account;
 }
 
 interface Page {
@@ -131,4 +138,52 @@ export class Asking {
 
 function isPage(body: object): body is Page {
   return "items" in body;
+}
+
+/** What the broker at `url` answers otherwise than `expected`, which are answers of the account; nothing when all is the same. */
+export async function differences(
+  url: string,
+  account: Account,
+  expected: readonly Answer[],
+): Promise<string[]> {
+  const asking = new Asking(url, account.head);
+  const found: string[] = [];
+  for (const answer of expected) {
+    const now = await asking.ask(answer.path);
+    const [before, after] = [full(answer, account.items), full(now, asking.items)];
+    if (before !== after) found.push(`${decodeURIComponent(answer.path)}: was ${before}, is ${after}`);
+  }
+  return found;
+}
+
+/** What follows each durable cursor otherwise than it did, for who resumes from it. */
+export async function differencesBehindCursors(url: string, account: Account): Promise<string[]> {
+  const asking = new Asking(url, account.head);
+  const found: string[] = [];
+  for (const { user, device, stream, cursor, events } of account.resumed) {
+    const me = await connect(url, { user, device });
+    const resumed = me.stream(stream, { ack: "manual" });
+    const opened = resumed.opened.catch((error: WhalesongError) => error.code);
+    const now = fullEvents(await asking.behind(resumed), asking.items);
+    await me.close();
+    const before = fullEvents(events, account.items);
+    const start = typeof events === "string" ? events : cursor;
+    if ((await opened) !== start)
+      found.push(`${user}, ${device}, ${stream}: begins at ${await opened}, not ${start}`);
+    if (now !== before) found.push(`${user}, ${device}, ${stream}: was ${before}, is ${now}`);
+  }
+  return found;
+}
+
+function full({ status, answer }: Answer, items: readonly unknown[]): string {
+  if (typeof answer !== "object" || answer === null || !isPage(answer))
+    return JSON.stringify([status, answer]);
+  return JSON.stringify([
+    status,
+    { ...answer, items: answer.items.map((number) => items[number as number]) },
+  ]);
+}
+
+function fullEvents(events: Resumed["events"], items: readonly unknown[]): string {
+  return JSON.stringify(typeof events === "string" ? events : events.map((number) => items[number]));
 }
