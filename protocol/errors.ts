@@ -54,7 +54,8 @@ export const errorCodes = {
   not_yet: {
     status: 503,
     retryable: true,
-    meaning: "the broker, or its cluster, is being upgraded and does not do this yet; every node answers alike",
+    meaning:
+      "the broker, or its cluster, is being upgraded and does not do this yet; every node answers alike",
   },
   unavailable: {
     status: 503,
