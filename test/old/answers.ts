@@ -140,6 +140,9 @@ function isPage(body: object): body is Page {
   return "items" in body;
 }
 
+/** Questions asked at once. */
+const atOnce = 16;
+
 /** What the broker at `url` answers otherwise than `expected`, which are answers of the account; nothing when all is the same. */
 export async function differences(
   url: string,
@@ -147,32 +150,44 @@ export async function differences(
   expected: readonly Answer[],
 ): Promise<string[]> {
   const asking = new Asking(url, account.head);
-  const found: string[] = [];
-  for (const answer of expected) {
+  return firstOfEach(expected, async (answer) => {
     const now = await asking.ask(answer.path);
     const [before, after] = [full(answer, account.items), full(now, asking.items)];
-    if (before !== after) found.push(`${decodeURIComponent(answer.path)}: was ${before}, is ${after}`);
-  }
-  return found;
+    return before === after ? [] : [`${decodeURIComponent(answer.path)}: was ${before}, is ${after}`];
+  });
 }
 
 /** What follows each durable cursor otherwise than it did, for who resumes from it. */
 export async function differencesBehindCursors(url: string, account: Account): Promise<string[]> {
   const asking = new Asking(url, account.head);
-  const found: string[] = [];
-  for (const { user, device, stream, cursor, events } of account.resumed) {
+  return firstOfEach(account.resumed, async ({ user, device, stream, cursor, events }) => {
     const me = await connect(url, { user, device });
     const resumed = me.stream(stream, { ack: "manual" });
-    const opened = resumed.opened.catch((error: WhalesongError) => error.code);
-    const now = fullEvents(await asking.behind(resumed), asking.items);
+    const opening = resumed.opened.catch((error: WhalesongError) => error.code);
+    const after = fullEvents(await asking.behind(resumed), asking.items);
+    const opened = await opening;
     await me.close();
-    const before = fullEvents(events, account.items);
     const start = typeof events === "string" ? events : cursor;
-    if ((await opened) !== start)
-      found.push(`${user}, ${device}, ${stream}: begins at ${await opened}, not ${start}`);
-    if (now !== before) found.push(`${user}, ${device}, ${stream}: was ${before}, is ${now}`);
-  }
-  return found;
+    const before = fullEvents(events, account.items);
+    const title = `${user}, ${device}, ${stream}`;
+    return [
+      ...(opened === start ? [] : [`${title}: began at ${start}, begins at ${opened}`]),
+      ...(after === before ? [] : [`${title}: was ${before}, is ${after}`]),
+    ];
+  });
+}
+
+/** Of many differences the first say enough. */
+const shown = 5;
+
+async function firstOfEach<T>(
+  items: readonly T[],
+  differencesOf: (item: T) => Promise<string[]>,
+): Promise<string[]> {
+  const found: string[] = [];
+  for (let first = 0; first < items.length && found.length < shown; first += atOnce)
+    found.push(...(await Promise.all(items.slice(first, first + atOnce).map(differencesOf))).flat());
+  return found.slice(0, shown);
 }
 
 function full({ status, answer }: Answer, items: readonly unknown[]): string {

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import tap, { type Test } from "tap";
 
 import { digestStore } from "../../broker/state/digest.ts";
-import { State } from "../../broker/state/index.ts";
+import { State, inspectStore } from "../../broker/state/index.ts";
 import { whalesong } from "../cli/whalesong.ts";
 import { Cluster } from "../cluster/broker-process.ts";
 import { NatsServers, natsTest } from "../cluster/nats-server.ts";
@@ -17,12 +17,10 @@ import { MovedClock } from "../moved-clock.ts";
 import { budget } from "../pace.ts";
 import { faultsOf } from "../state/consistency.ts";
 import { type Account, type Keyed, accountOfOld, differences, differencesBehindCursors } from "./answers.ts";
+import { oldFlags, oldWhalesong } from "./old.ts";
 
 const folder = fileURLToPath(new URL("folder-0.1.0", import.meta.url));
 const account = accountOfOld();
-/** Of many differences the first say enough. */
-const shown = 5;
-
 tap.setTimeout(budget(180_000));
 
 /** Puts the folder in the place of a broker's data. */
@@ -62,6 +60,7 @@ await tap.test(
       return;
     }
     const data = await restored(t);
+    t.match(await inspectStore(data), { level: 1, format: 2 });
     const clock = await MovedClock.for(t);
     await clock.set(Math.floor((account.at - Date.now()) / 1_000) + 60); // while its keys are in force
     // What upgrades it may still go on at the first start; at the second it is done.
@@ -78,6 +77,7 @@ await tap.test(
     const state = await State.open(data);
     t.same(faultsOf(state), []);
     await state.close();
+    await checkRefused(t, data);
   },
 );
 
@@ -101,6 +101,20 @@ await natsTest(
   },
 );
 
+/** The folder is of this version now: 0.1.0 says so, whatever it is asked to do with it, and leaves it as it is. */
+async function checkRefused(t: Test, data: string): Promise<void> {
+  t.match(await inspectStore(data), { level: 2, format: 3 });
+  const digest = await digestStore(data);
+  const copy = `${data}-copy`;
+  t.equal((await whalesong(["backup", copy, "--data", data])).status, 0);
+  const refusal = { message: /its format is version 3, this broker reads version 2/ };
+  await t.rejects(oldWhalesong("serve", "--data", data, "--port", "0", ...oldFlags), refusal);
+  await t.rejects(oldWhalesong("doctor", "--data", data, "--digest"), refusal);
+  const backup = { message: /with a store of format 3, .* this broker reads .* format 2/ };
+  await t.rejects(oldWhalesong("restore", copy, "--data", `${data}-new`), backup);
+  t.same(await digestStore(data), digest, "it is as it was");
+}
+
 async function checkAnswers(
   t: Test,
   url: string,
@@ -108,16 +122,9 @@ async function checkAnswers(
 ): Promise<void> {
   const { answers, whileKeyed } = account;
   const expected = isKeyed ? [...answers, ...whileKeyed] : answers;
-  t.same(
-    (await differences(url, account, expected)).slice(0, shown),
-    [],
-    `all is answered as before ${start}`,
-  );
-  t.same(
-    (await differencesBehindCursors(url, account)).slice(0, shown),
-    [],
-    `who comes back goes on where they were ${start}`,
-  );
+  t.same(await differences(url, account, expected), [], `all is answered as before ${start}`);
+  const behind = await differencesBehindCursors(url, account);
+  t.same(behind, [], `who comes back goes on where they were ${start}`);
 }
 
 /** Publishes again what was published under a key; what is not answered as it was. */

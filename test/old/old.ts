@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 import { BrokerProcess, type Launch } from "../crash/broker-process.ts";
+import { budget } from "../pace.ts";
 
 export const oldBroker = fileURLToPath(new URL("0.1.0.mjs", import.meta.url));
 
@@ -20,8 +21,9 @@ export function startOld(folder: string, ...flags: string[]): Promise<BrokerProc
   return BrokerProcess.launch([...place, ...oldFlags, ...flags], oldLaunch);
 }
 
-/** Runs a command of 0.1.0 to its end; what it printed. @throws when it fails, with what it said */
+/** Runs a command of 0.1.0 to its end; what it printed. @throws when it fails, or does not end, with what it said */
 export async function oldWhalesong(...args: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(process.execPath, [oldBroker, ...args]);
+  const options = { timeout: budget(60_000) };
+  const { stdout } = await promisify(execFile)(process.execPath, [oldBroker, ...args], options);
   return stdout;
 }
