@@ -37,7 +37,7 @@ export function faultsOf(state: State): string[] {
     if (entries[i]!.at < entries[i - 1]!.at) faults.push(`time runs backwards at ${entries[i]!.offset}`);
   }
   for (const user of users) {
-    if (state.users.find(state.users.handle(user)) !== user)
+    if (state.users.findName([state.users.handle(user), state.users.foldedHandle(user)!]) !== user)
       faults.push(`user ${user} is not found by handle`);
   }
 
