@@ -78,7 +78,8 @@ async function takeTurn({ opened, rows }: Contestant, before: Row): Promise<Fail
   for (const [i, round] of opened!.rounds.entries()) {
     try {
       const row = await round.measure();
-      if (cpuUs !== undefined) row.baseline = { name: before.target, cpuUs };
+      // 0: it took less than the processor's clock can tell, and nothing can be compared with that.
+      if (cpuUs !== undefined && cpuUs > 0) row.baseline = { name: before.target, cpuUs };
       rows[i]!.push(row);
     } catch (error) {
       return failureOf(error, i);
