@@ -155,7 +155,11 @@ export class ClusterLog implements Log {
       return Promise.reject(unavailable("the broker is stopping; try again elsewhere or later"));
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
     const unfit = refusalOf(command, this.#state.level);
-    if (unfit !== undefined) return Promise.reject(unfit);
+    if (unfit !== undefined) {
+      if (unfit.code === "internal")
+        this.#options.logger.error({ err: unfit.cause }, "a command cannot be appended");
+      return Promise.reject(unfit);
+    }
     const trouble = this.#options.trouble?.();
     if (trouble !== undefined) return Promise.reject(unavailable(trouble));
     const { doubt } = this.#options.clock;

@@ -133,7 +133,10 @@ export class LocalLog implements Log {
       );
     }
     const unfit = refusalOf(command, this.#state.level);
-    if (unfit !== undefined) return Promise.reject(unfit);
+    if (unfit !== undefined) {
+      if (unfit.code === "internal") this.#options.onFailure?.(unfit.cause);
+      return Promise.reject(unfit);
+    }
     const doubt = this.#options.timeDoubt?.();
     if (doubt !== undefined) return Promise.reject(new WhalesongError("unavailable", doubt));
     const full = command.op === "delete" || command.op === "trim" ? undefined : this.#options.fullness?.();

@@ -6,7 +6,10 @@
  *
  * A user's number is theirs for good once they are there to stay. Who is no user yet, or was made by what was written and may be dropped and come
  * again under another number, has readers all the same: their cursors go by the name. So one cursor can be found under two names, its
- * own and the other, and the later of both is in force (cursors.ts says which is later). */
+ * own and the other, and the later of both is in force (cursors.ts says which is later).
+ *
+ * Nodes tell each other of cursors as they keep them, and one may be of the other level for a moment. What comes is kept as the receiver keeps its
+ * own, where it knows the user already; if not, it stays as it came, and is found once it does. */
 
 import { type CursorKey, cursorKey } from "./cursors.ts";
 import type { State } from "./state.ts";
@@ -25,9 +28,11 @@ export function keptKey(state: Known, key: CursorKey): CursorKey {
 
 /** A stream's name as a cursor is to have it at present. */
 export function keptStream(state: Known, stream: string): string {
-  if (state.level < 2 || !stream.startsWith(byName)) return stream;
-  const user = state.users.find(stream.slice(byName.length));
-  return user !== undefined && state.unclaimed.isClaimed(user) ? byNumber + user : stream;
+  const { level, users, unclaimed } = state;
+  if (level < 2) return stream.startsWith(byNumber) ? (otherStream(state, stream) ?? stream) : stream;
+  if (!stream.startsWith(byName)) return stream;
+  const user = users.find(stream.slice(byName.length));
+  return user !== undefined && unclaimed.isClaimed(user) ? byNumber + user : stream;
 }
 
 /** Under what else the cursor may be found; undefined where there is just one name. */
