@@ -392,13 +392,15 @@ await tap.test(
 await tap.test(
   "what is no command is refused as it is appended, and told apart from a full disk",
   async (t) => {
-    const { log, store } = await openLog(t);
+    const failures: unknown[] = [];
+    const { log, store } = await openLog(t, { onFailure: (error) => failures.push(error) });
     for (const command of [
       post("ann", { mentions: ["x".repeat(300)] }),
       { op: "mute", user: "ann" } as unknown as Command,
     ])
       await t.rejects(log.append(command), { code: "internal" });
     t.equal((await log.append(post("ann"))).offset, 1, "and takes no offset");
+    t.match(failures, [/post\/mentions/, /there is no command "mute"/], "and is told to the operator");
     t.equal(log.refusal, undefined);
     t.same(faultsOf(store.state), []);
   },
