@@ -3,6 +3,7 @@
 import { type ConnectionOptions, type NatsConnection, type TlsOptions, connect } from "nats";
 import tap, { type Test } from "tap";
 
+import { Register } from "../../broker/cluster/register.ts";
 import { Machine } from "./machine.ts";
 import { natsTest } from "./nats-server.ts";
 import { Runbook } from "./runbook.ts";
@@ -23,6 +24,12 @@ await natsTest(
     await node.jetstream().publish("whalesong.log", "a batch");
     const lastSeq = async (): Promise<number> => (await manager.streams.info("WHALESONG")).state.last_seq;
     t.equal(await lastSeq(), 1, "a node writes the log");
+
+    const register = await Register.of(node, { bucket: "whalesong_nodes" });
+    const row = { node: "whalesong-1", run: "r", version: "1.0.0", oldest: 1, newest: 2 };
+    await register.note(row, { replicas: 3 });
+    t.match(await register.list(), [row], "and the register of nodes");
+    t.equal(await register.forget("whalesong-1"), true);
 
     const refused = /permissions violation/i;
     await t.rejects(

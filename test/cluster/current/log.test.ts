@@ -14,5 +14,6 @@ await againWithCurrentNats(tap, [
   "keeper.test.ts",
   "credentials.test.ts",
   "rights.test.ts",
+  "register.test.ts",
   "commands.test.ts",
 ]);
