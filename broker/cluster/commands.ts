@@ -1,4 +1,4 @@
-/* The commands of `whalesong cluster`: init, status, leave. What they do is loaded when it is asked for. */
+/* The commands of `whalesong cluster`: init, status, forget, leave. What they do is loaded when it is asked for. */
 
 import type { Command } from "commander";
 
@@ -29,6 +29,7 @@ export function registerCluster(program: Command): void {
     );
   registerInit(cluster);
   registerStatus(cluster);
+  registerForget(cluster);
   registerLeave(cluster);
 }
 
@@ -70,7 +71,8 @@ function registerStatus(cluster: Command): void {
     .addHelpText(
       "after",
       `
-A node that does not answer is not shown. lag: batches of the log that a node has yet to apply. Exit status 1 when there is no log.
+lag: batches of the log that a node has yet to apply. level: what the node's log is written as, and which levels it reads; the next one
+waits until all nodes read it, those that are away included (for 24 h, or until they are forgotten). Exit status 1 when there is no log.
 
 Examples:
   $ whalesong cluster status --nats nats://10.0.0.1:4222
@@ -82,6 +84,28 @@ Examples:
         const report = await reportCluster(connection, name);
         process.stdout.write(given.json ? `${JSON.stringify(report)}\n` : toText(report, Date.now()));
         process.exitCode = report.log === null ? 1 : 0;
+      });
+    });
+}
+
+function registerForget(cluster: Command): void {
+  addOptions(cluster.command("forget"), natsNames)
+    .description("let the cluster be upgraded without a node that does not come back")
+    .argument("<node>", "its name, as `whalesong cluster status` tells it")
+    .addHelpText(
+      "after",
+      `
+A node that is away holds the cluster's level back for 24 h, since it might come back and not read what the others write. A node that
+answers is refused: stop it first, or upgrade it. What it has in its folder is not touched; it comes back like any other node.
+
+Examples:
+  $ whalesong cluster forget node3 --nats nats://10.0.0.1:4222`,
+    )
+    .action(async (node: string, _given, command: Command) => {
+      const { forgetNode } = await import("./forget.ts");
+      await withNats(optionsOf(command), async (connection, { cluster: name }) => {
+        await forgetNode(connection, name, node);
+        process.stdout.write(`${node} is forgotten: the cluster's level waits for it no longer\n`);
       });
     });
 }
