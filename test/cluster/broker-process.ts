@@ -153,6 +153,16 @@ export class ClusterNode {
     return (await inspectStore(this.folder))?.head ?? 0;
   }
 
+  /** Settles once it has applied that the log's level was raised. */
+  async untilLevel(level: number, withinMs = patienceMs): Promise<void> {
+    await this.#until(withinMs, `at level ${level}`, async () => (await this.level()) >= level);
+  }
+
+  /** The level of its store. */
+  async level(): Promise<number> {
+    return (await inspectStore(this.folder))?.level ?? 0;
+  }
+
   /** Publishes a post. The answer's id. @throws WhalesongError for a refusal, or the error of a request without an answer */
   async post(text: string, { user = "marker", key }: { user?: string; key?: string } = {}): Promise<string> {
     const { tokenOf } = this.#options;
@@ -194,7 +204,7 @@ export class ClusterNode {
   }
 }
 
-export interface ClusterOptions extends Pick<NodeOptions, "nats" | "flags" | "tokenOf"> {
+export interface ClusterOptions extends Pick<NodeOptions, "nats" | "flags" | "tokenOf" | "launch"> {
   /** @default 3 */
   nodes?: number;
   /** What the last node has otherwise. */

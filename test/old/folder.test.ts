@@ -17,7 +17,7 @@ import { MovedClock } from "../moved-clock.ts";
 import { budget } from "../pace.ts";
 import { faultsOf } from "../state/consistency.ts";
 import { type Account, type Keyed, accountOfOld, differences, differencesBehindCursors } from "./answers.ts";
-import { oldFlags, oldWhalesong } from "./old.ts";
+import { oldWhalesong } from "./old.ts";
 
 const folder = fileURLToPath(new URL("folder-0.1.0", import.meta.url));
 const account = accountOfOld();
@@ -108,7 +108,7 @@ async function checkRefused(t: Test, data: string): Promise<void> {
   const copy = `${data}-copy`;
   t.equal((await whalesong(["backup", copy, "--data", data])).status, 0);
   const refusal = { message: /its format is version 3, this broker reads version 2/ };
-  await t.rejects(oldWhalesong("serve", "--data", data, "--port", "0", ...oldFlags), refusal);
+  await t.rejects(oldWhalesong("serve", "--data", data, "--port", "0", "--workers", "0"), refusal);
   await t.rejects(oldWhalesong("doctor", "--data", data, "--digest"), refusal);
   const backup = { message: /with a store of format 3, .* this broker reads .* format 2/ };
   await t.rejects(oldWhalesong("restore", copy, "--data", `${data}-new`), backup);
