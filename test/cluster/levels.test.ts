@@ -8,7 +8,7 @@ import tap from "tap";
 import { Register } from "../../broker/cluster/register.ts";
 import { type ClusterReport, reportCluster } from "../../broker/cluster/report.ts";
 import { type Ended, whalesong } from "../cli/whalesong.ts";
-import { oldFlags, oldLaunch } from "../old/old.ts";
+import { oldLaunch } from "../old/old.ts";
 import { Cluster, type ClusterNode } from "./broker-process.ts";
 import { NatsServers, natsTest } from "./nats-server.ts";
 
@@ -48,7 +48,7 @@ await natsTest(
     const cluster = await Cluster.for(t, {
       nats: nats.urls,
       prepare: (first) => begin(first, nats.urls),
-      last: { launch: oldLaunch, flags: oldFlags },
+      last: { launch: oldLaunch },
     });
     const [first, , third] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
     const held = await untilReport(

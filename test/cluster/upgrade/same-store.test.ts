@@ -10,7 +10,7 @@ import tap from "tap";
 import { digestStore } from "../../../broker/state/digest.ts";
 import { inspectStore } from "../../../broker/state/inspect.ts";
 import { Random } from "../../model/random.ts";
-import { oldFlags, oldLaunch } from "../../old/old.ts";
+import { oldLaunch } from "../../old/old.ts";
 import { scripts } from "../../old/scripts.ts";
 import { ClusterNode, agree } from "../broker-process.ts";
 import { NatsServers, freePorts, natsTest } from "../nats-server.ts";
@@ -35,7 +35,7 @@ await natsTest(
           nats: nats.urls,
           folder: join(folder, name),
           port: ports[i]!,
-          flags: name === "old" ? [...flags, ...oldFlags] : flags,
+          flags,
           ...(name === "old" ? { launch: oldLaunch } : {}),
         }),
     ) as [ClusterNode, ClusterNode];
@@ -67,7 +67,7 @@ await natsTest(
     t.same(digests[1], digests[0], "the stores of both are the same");
     t.ok(digests[0]!.offset > commands / 2, `${digests[0]!.offset} commands were applied`);
 
-    await present.start({ flags: [...flags, ...oldFlags], launch: oldLaunch });
+    await present.start({ launch: oldLaunch });
     await present.untilReady();
     await present.post("as 0.1.0 again");
     await present.stop();
