@@ -15,7 +15,10 @@ const maxNames = 10_000;
 
 const Given = Type.String({ minLength: 1, maxLength: maxNameUnits, pattern: "^[^\\u0000]*$" });
 const Name = Type.Union([Given, Type.Tuple([Given, Given])]);
-const Count = Type.Integer({ minimum: 0, maximum: maxOffset });
+const Offset = Type.Integer({ minimum: 0, maximum: maxOffset });
+const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+/** As entries keep it: 48 bits. */
+const Time = Offset;
 const Post = Type.String();
 
 /** The fields of each operation beside `op`, `at`; `name` is what a name is there. */
@@ -36,7 +39,7 @@ function fieldsOf(name: TSchema): { [op in Exclude<Command["op"], "level">]: TPr
     delete: { user: name, post: Post },
     follow: { user: name, target: name, most: Type.Optional(Count) },
     unfollow: { user: name, target: name },
-    trim: { floor: Count, most: Count },
+    trim: { floor: Offset, most: Count },
   };
 }
 
@@ -50,7 +53,7 @@ type Checks = ReadonlyMap<string, Check>;
 function checksOf(fields: { [op: string]: TProperties }): Checks {
   const checks = new Map<string, Check>();
   for (const [op, properties] of Object.entries(fields)) {
-    const schema = { op: Type.Literal(op), at: Count, ...properties };
+    const schema = { op: Type.Literal(op), at: Time, ...properties };
     checks.set(op, Compile(Type.Object(schema, { additionalProperties: false })));
   }
   return checks;
