@@ -39,10 +39,16 @@ export class BatchError extends Error {
   override readonly name = "BatchError";
   /** A newer version reads it; otherwise it is malformed, and nobody does. */
   readonly isNewer: boolean;
+  /** Its place in the log, once that is known. */
+  readonly seq: number | undefined;
 
-  constructor(message: string, { isNewer = false, cause }: { isNewer?: boolean; cause?: unknown } = {}) {
+  constructor(
+    message: string,
+    { isNewer = false, seq, cause }: { isNewer?: boolean; seq?: number; cause?: unknown } = {},
+  ) {
     super(message, { cause });
     this.isNewer = isNewer;
+    this.seq = seq;
   }
 }
 
@@ -61,6 +67,14 @@ function levelOf(commands: readonly Stamped[]): Level {
   let level: Level = oldestLevel;
   for (const command of commands)
     level = Math.max(level, command.level ?? newestLevel, levelNeeded(command)) as Level;
+  return level;
+}
+
+/** The level that a log must have before it holds such a batch. */
+export function levelBefore(commands: readonly Stamped[]): Level {
+  let level: Level = oldestLevel;
+  for (const command of commands)
+    if (command.op !== "level") level = Math.max(level, command.level ?? newestLevel) as Level;
   return level;
 }
 

@@ -17,6 +17,7 @@ import { Keeper } from "./keeper.ts";
 import { Lease } from "./lease.ts";
 import type { ClusterLog } from "./log.ts";
 import { type ClusterNames, clusterNames } from "./names.ts";
+import { PassedOver } from "./passed-over.ts";
 import { Raising } from "./raising.ts";
 import { type NodeRow, Register, enrol } from "./register.ts";
 import type { SharedCursors } from "./shared-cursors.ts";
@@ -105,8 +106,9 @@ export class Cluster {
     const connection = await this.#connecting;
     parts.cursors.share(connection, this.#names.cursors);
     const stream = await LogStream.of(connection, this.#names);
+    const passedOver = await PassedOver.of(connection, this.#names);
     if (this.#ended.signal.aborted) return;
-    parts.log.start(stream);
+    parts.log.start(stream, passedOver);
     await this.#keep(connection, stream, parts);
     void answerStatus(connection, this.#names.status, () => this.#status(parts));
   }
@@ -172,6 +174,7 @@ export class Cluster {
       isKeeper: this.#keeper?.isKeeper ?? false,
       level: state.level,
       levels: [oldestLevel, newestLevel],
+      stopped: log.stopped,
       raising: this.#raising?.waits,
       startedAt: this.#startedAt,
     };

@@ -11,7 +11,11 @@
  *
  * The log is looked at every time reading it begins, and every two seconds. When it is another than the one applied so far (made anew,
  * restored from an older copy), this node applies no more and refuses commands with `epoch_mismatch`, rather than have a history of its own.
- * It goes on when the log it knows is back. Reading, and what is live, go on through all of this. */
+ * It goes on when the log it knows is back. Reading, and what is live, go on through all of this.
+ *
+ * A message that it cannot apply stops it as well, before anything of it is applied. One of a newer version it goes on from once it is
+ * upgraded. One that is malformed stops every node alike; all leave it out once an operator says so (passed-over.ts): the place in the log
+ * moves over it, and nothing else does. */
 
 import { WhalesongError } from "../../protocol/index.ts";
 import type { Clock } from "../log/clock.ts";
@@ -23,17 +27,15 @@ import {
   type ClusterMark,
   type Command,
   type Entry,
-  type Level,
   type Offset,
   type Outcome,
   type Stamped,
   type State,
-  newestLevel,
-  oldestLevel,
 } from "../state/index.ts";
 import { Applier, type Received } from "./applier.ts";
-import { type Batch, BatchError, decodeBatch } from "./batch.ts";
+import { type Batch, BatchError, decodeBatch, levelBefore } from "./batch.ts";
 import { pause } from "./connection.ts";
+import type { PassedOver } from "./passed-over.ts";
 import { failureOf, mismatch, unavailable } from "./refusals.ts";
 import { Sender } from "./sender.ts";
 import type { LogMessage, LogStream, StreamLook } from "./stream.ts";
@@ -85,10 +87,15 @@ export class ClusterLog implements Log {
   readonly #ended = new AbortController();
   readonly #reach = new Reach({ log: this, lagging: () => this.#refusal?.message });
   #stream: LogStream | undefined;
+  #passedOver: Pick<PassedOver, "has"> | undefined;
   #durable: Offset;
   #waiters: { offset: Offset; callback: () => void }[] = [];
   #refusal: WhalesongError | undefined = unavailable("this node has not reached the cluster's log yet");
   #isHalted = false;
+  /** The message that it cannot apply and is stopped at. */
+  #stopped: { seq: number; isNewer: boolean } | undefined;
+  /** The one of which it was said last that NATS does not tell whether it is left out. */
+  #unaskedSeq: number | undefined;
   /** What was read cannot be written here at present. */
   #isFailing = false;
   #look: StreamLook | undefined;
@@ -115,9 +122,10 @@ export class ClusterLog implements Log {
     });
   }
 
-  /** Begins to read and to write the log. */
-  start(stream: LogStream): void {
+  /** Begins to read and to write the log. `passedOver` knows which messages are left out; by default none is. */
+  start(stream: LogStream, passedOver?: Pick<PassedOver, "has">): void {
     this.#stream = stream;
+    this.#passedOver = passedOver;
     this.#running = this.#run(stream);
   }
 
@@ -142,6 +150,11 @@ export class ClusterLog implements Log {
   /** Whether it applies no more until someone does something: the log is another, or this node too old for it. */
   get isHalted(): boolean {
     return this.#isHalted;
+  }
+
+  /** The message of the log that it cannot apply and is stopped at; undefined when it is not, or stopped for another reason. */
+  get stopped(): { seq: number; isNewer: boolean } | undefined {
+    return this.#stopped;
   }
 
   get standing(): Standing {
@@ -310,7 +323,15 @@ export class ClusterLog implements Log {
       this.#takeCommandsAtHead();
       for await (const message of stream.read(this.#mark.seq + 1, stop.signal)) {
         came = message.seq;
-        await applier.add({ ...message, batch: decodeOrSay(message) });
+        let batch: Batch | undefined;
+        try {
+          batch = decodeBatch(message.data);
+        } catch (error) {
+          if (!(error instanceof BatchError)) throw error;
+          if (error.isNewer || !(await this.#isLeftOut(message, error.message)))
+            throw cannotApply(message.seq, error);
+        }
+        await applier.add({ ...message, batch });
       }
     } finally {
       clearInterval(watch);
@@ -335,8 +356,9 @@ export class ClusterLog implements Log {
 
   async #apply(received: Received[], signal: AbortSignal): Promise<void> {
     while (this.#options.isBehind?.() === true) await pause(behindMs, signal);
+    let left = received;
     for (;;) {
-      const { commands, mark, judged, unfit } = this.#plan(received);
+      const { commands, mark, judged, unfit } = this.#plan(left);
       let outcomes: Outcome[];
       try {
         outcomes = mark === undefined ? [] : await this.#state.commit(commands, mark).outcomes;
@@ -348,8 +370,26 @@ export class ClusterLog implements Log {
       }
       this.#isFailing = false;
       this.#settle(judged, outcomes);
-      if (unfit !== undefined) throw unfit;
-      return;
+      if (unfit === undefined) return;
+      const { error, at } = unfit;
+      const message = left[at]!;
+      if (!(await this.#isLeftOut(message, error.message))) throw cannotApply(message.seq, error);
+      left = [{ ...message, batch: undefined }, ...left.slice(at + 1)];
+    }
+  }
+
+  /** Whether an operator has let all nodes leave out this message, which cannot be applied. */
+  async #isLeftOut({ seq, data }: LogMessage, why: string): Promise<boolean> {
+    const { logger } = this.#options;
+    try {
+      if ((await this.#passedOver?.has({ created: this.#mark.created, seq, data })) !== true) return false;
+      logger.warn({ seq, why }, "a message of the cluster's log that no node can read is left out");
+      return true;
+    } catch (error) {
+      if (this.#unaskedSeq !== seq)
+        logger.warn({ seq, err: error }, "NATS does not tell whether a message of the log is to be left out");
+      this.#unaskedSeq = seq;
+      return false;
     }
   }
 
@@ -359,13 +399,17 @@ export class ClusterLog implements Log {
     let { lastAt } = this.#state.meta;
     let { level } = this.#state;
     const plan: Plan = { commands: [], mark: undefined, judged: [], unfit: undefined };
-    for (const one of received) {
-      const { batch, seq, time } = one;
+    for (const [at, { batch, seq, time }] of received.entries()) {
+      if (batch === undefined) {
+        plan.mark = { created: this.#mark.created, seq, time, writers };
+        continue;
+      }
       const verdict = judge(writers, batch);
       if (verdict === "counts") {
         const needed = levelBefore(batch.commands);
         if (needed > level) {
-          plan.unfit = cannotApply(seq, `it is of level ${needed}, and the log is at ${level}`);
+          const error = new BatchError(`it is of level ${needed}, and the log is at ${level}`);
+          plan.unfit = { error, at };
           return plan;
         }
         writers = noted(writers, batch, seq);
@@ -375,20 +419,20 @@ export class ClusterLog implements Log {
           if (command.op === "level" && command.to > level) level = command.to;
         }
       }
-      plan.judged.push([one, verdict]);
+      plan.judged.push({ batch, time, verdict });
       plan.mark = { created: this.#mark.created, seq, time, writers };
     }
     return plan;
   }
 
-  #settle(judged: [Received, Verdict][], outcomes: Outcome[]): void {
+  #settle(judged: Judged[], outcomes: Outcome[]): void {
     this.#durable = outcomes.at(-1)?.offset ?? this.#durable;
     this.#heardAt = performance.now();
     const due = this.#waiters.filter((waiter) => waiter.offset <= this.#durable);
     if (due.length > 0) this.#waiters = this.#waiters.filter((waiter) => waiter.offset > this.#durable);
     for (const waiter of due) waiter.callback();
     let next = 0;
-    for (const [{ batch, time }, verdict] of judged) {
+    for (const { batch, time, verdict } of judged) {
       const its = verdict === "counts" ? outcomes.slice(next, (next += batch.commands.length)) : [];
       if (batch.writer !== this.#sender.writer) continue;
       if (verdict === "counts") this.#witness(this.#sender.applied(batch, its), time);
@@ -410,7 +454,7 @@ export class ClusterLog implements Log {
     if (this.#isFailing) return; // that it is behind, too, is no news
     const { seq, lastSeq } = this.standing;
     if (seq >= lastSeq) this.#release();
-    else if (this.#refusal !== undefined)
+    else if (this.#refusal !== undefined && this.#stopped?.seq !== seq + 1)
       this.#hold(unavailable(`this node is catching up with the cluster's log: at ${seq} of ${lastSeq}`));
   }
 
@@ -421,6 +465,7 @@ export class ClusterLog implements Log {
     }
     this.#refusal = undefined;
     this.#isHalted = false;
+    this.#stopped = undefined;
     this.#sender.open();
   }
 
@@ -428,6 +473,7 @@ export class ClusterLog implements Log {
     this.#tell("warn", refusal, cause);
     this.#refusal = refusal;
     this.#isHalted = false;
+    this.#stopped = undefined;
     this.#sender.hold();
   }
 
@@ -436,14 +482,18 @@ export class ClusterLog implements Log {
     this.#tell("error", refusal);
     this.#refusal = refusal;
     this.#isHalted = true;
+    this.#stopped = undefined;
     this.#sender.hold();
     this.#sender.fail(refusal);
   }
 
   #holdFor(error: unknown): void {
     this.#shortSince = undefined;
-    if (error instanceof BatchError) this.#halt(unavailable(error.message));
-    else this.#hold(unavailable(`the cluster's log cannot be reached: ${(error as Error).message}`), error);
+    if (error instanceof BatchError) {
+      this.#halt(unavailable(error.message));
+      const { seq, isNewer } = error;
+      if (seq !== undefined) this.#stopped = { seq, isNewer };
+    } else this.#hold(unavailable(`the cluster's log cannot be reached: ${(error as Error).message}`), error);
   }
 
   /** Once for each reason, and while it catches up every few seconds. */
@@ -459,22 +509,21 @@ export class ClusterLog implements Log {
   }
 }
 
+/** A batch of the log, when it was stored, and whether it counts. */
+interface Judged {
+  batch: Batch;
+  time: number;
+  verdict: Verdict;
+}
+
 /** What is to be done with some messages of the log. */
 interface Plan {
   commands: Stamped[];
   /** Where the log stands after them; undefined when the first of them cannot be applied. */
   mark: ClusterMark | undefined;
-  judged: [Received, Verdict][];
-  /** What stands in the way of the next. */
-  unfit: BatchError | undefined;
-}
-
-/** The level that a log must have before it holds such a batch. */
-function levelBefore(commands: readonly Stamped[]): Level {
-  let level: Level = oldestLevel;
-  for (const command of commands)
-    if (command.op !== "level") level = Math.max(level, command.level ?? newestLevel) as Level;
-  return level;
+  judged: Judged[];
+  /** Why the next cannot be applied, and which it is. */
+  unfit: { error: BatchError; at: number } | undefined;
 }
 
 /** What a reason is about, without its figures. */
@@ -482,15 +531,10 @@ function topicOf(reason: string): string {
   return reason.split(":", 1)[0]!;
 }
 
-function decodeOrSay(message: LogMessage): Batch {
-  try {
-    return decodeBatch(message.data);
-  } catch (error) {
-    if (error instanceof BatchError) throw cannotApply(message.seq, error.message, error.isNewer);
-    throw error;
-  }
-}
-
-function cannotApply(seq: number, why: string, isNewer = false): BatchError {
-  return new BatchError(`message ${seq} of the cluster's log cannot be applied: ${why}`, { isNewer });
+function cannotApply(seq: number, { message, isNewer }: BatchError): BatchError {
+  const mend = isNewer ? "" : `; to let all nodes leave it out: whalesong cluster pass-over ${seq}`;
+  return new BatchError(`message ${seq} of the cluster's log cannot be applied: ${message}${mend}`, {
+    isNewer,
+    seq,
+  });
 }

@@ -37,6 +37,8 @@ export interface NodeStatus {
   /** The level of its store, and the levels it reads (state/levels.ts). 0.1.0 says neither: 1, and 1 alone. */
   level?: number;
   levels?: [oldest: number, newest: number];
+  /** The message of the log that it cannot apply and is stopped at. `isNewer`: a newer version reads it. */
+  stopped?: { seq: number; isNewer: boolean } | undefined;
   /** Of the keeper: what raising the level waits for. */
   raising?: string | undefined;
   /** When it started, in ms since the Unix epoch. */

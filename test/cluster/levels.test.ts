@@ -1,7 +1,5 @@
 /* A cluster whose data are of level 1: who holds the level back, what `whalesong cluster status` says of it, and `forget`. */
 
-import { fileURLToPath } from "node:url";
-
 import { connect } from "nats";
 import tap from "tap";
 
@@ -11,13 +9,7 @@ import { type Ended, whalesong } from "../cli/whalesong.ts";
 import { oldLaunch } from "../old/old.ts";
 import { Cluster, type ClusterNode } from "./broker-process.ts";
 import { NatsServers, natsTest } from "./nats-server.ts";
-
-const oldFolder = fileURLToPath(new URL("../old/folder-0.1.0", import.meta.url));
-
-async function begin(first: ClusterNode, nats: string): Promise<void> {
-  await done(whalesong(["restore", oldFolder, "--data", first.folder, "--same-epoch"]));
-  await done(whalesong(["cluster", "init", "--data", first.folder, "--nats", nats]));
-}
+import { beginWithOldFolder } from "./old-data.ts";
 
 async function done(ended: Promise<Ended>): Promise<string> {
   const { status, stderr, stdout } = await ended;
@@ -47,7 +39,7 @@ await natsTest(
 
     const cluster = await Cluster.for(t, {
       nats: nats.urls,
-      prepare: (first) => begin(first, nats.urls),
+      prepare: (first) => beginWithOldFolder(first.folder, nats.urls),
       last: { launch: oldLaunch },
     });
     const [first, , third] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
