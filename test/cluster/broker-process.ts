@@ -210,7 +210,7 @@ export interface ClusterOptions extends Pick<NodeOptions, "nats" | "flags" | "to
   /** What the last node has otherwise. */
   last?: Partial<NodeOptions>;
   /** What is done before the first node starts. @default nothing: it founds the cluster */
-  prepare?: (first: ClusterNode) => Promise<void>;
+  prepare?: (nodes: readonly ClusterNode[]) => Promise<void>;
 }
 
 export class Cluster {
@@ -233,7 +233,7 @@ export class Cluster {
         for (const { name, log } of cluster.nodes) t.comment(`${name}:\n${log.slice(-shownLog)}`);
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     });
-    await prepare?.(cluster.nodes[0]!);
+    await prepare?.(cluster.nodes);
     await cluster.start();
     return cluster;
   }

@@ -4,18 +4,12 @@ import { connect } from "nats";
 import tap from "tap";
 
 import { Register } from "../../broker/cluster/register.ts";
-import { type ClusterReport, reportCluster } from "../../broker/cluster/report.ts";
 import { type Ended, whalesong } from "../cli/whalesong.ts";
+import { beginWithOldFolder, done } from "../old/folder.ts";
 import { oldLaunch } from "../old/old.ts";
 import { Cluster, type ClusterNode } from "./broker-process.ts";
 import { NatsServers, natsTest } from "./nats-server.ts";
-import { beginWithOldFolder } from "./old-data.ts";
-
-async function done(ended: Promise<Ended>): Promise<string> {
-  const { status, stderr, stdout } = await ended;
-  if (status !== 0) throw new Error(stderr);
-  return stdout;
-}
+import { reportsOf } from "./reports.ts";
 
 await natsTest(
   tap,
@@ -30,16 +24,11 @@ await natsTest(
     const register = await Register.of(connection, { bucket: "whalesong_nodes" });
     const before = { node: "before", run: "r", version: "0.1.0", oldest: 1, newest: 1 };
     await register.note(before, { replicas: 1 });
-    const untilReport = async (isSo: (report: ClusterReport) => boolean): Promise<ClusterReport> => {
-      for (;;) {
-        const found = await reportCluster(connection, "whalesong");
-        if (isSo(found)) return found;
-      }
-    };
+    const untilReport = await reportsOf(t, nats);
 
     const cluster = await Cluster.for(t, {
       nats: nats.urls,
-      prepare: (first) => beginWithOldFolder(first.folder, nats.urls),
+      prepare: ([first]) => beginWithOldFolder(first!, nats.urls),
       last: { launch: oldLaunch },
     });
     const [first, , third] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];

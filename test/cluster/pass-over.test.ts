@@ -12,9 +12,9 @@ import { PassedOver } from "../../broker/cluster/passed-over.ts";
 import { passOver } from "../../broker/cluster/pass-over.ts";
 import { Register } from "../../broker/cluster/register.ts";
 import { whalesong } from "../cli/whalesong.ts";
+import { beginWithOldFolder } from "../old/folder.ts";
 import { Cluster, type ClusterNode } from "./broker-process.ts";
 import { NatsServers, natsTest } from "./nats-server.ts";
-import { beginWithOldFolder } from "./old-data.ts";
 import { checkReadsOnly } from "./rig.ts";
 
 const name = "whalesong";
@@ -120,7 +120,7 @@ await natsTest(
     const cluster = await Cluster.for(t, {
       nats: nats.urls,
       nodes: 2,
-      prepare: (first) => beginWithOldFolder(first.folder, nats.urls),
+      prepare: ([first]) => beginWithOldFolder(first!, nats.urls),
     });
     await cluster.nodes[0]!.post("at level 1");
     const early = await publish(connection, batch([{ op: "user", user: "early", at: 1 }]));

@@ -3,7 +3,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import tap, { type Test } from "tap";
 
@@ -17,23 +16,17 @@ import { MovedClock } from "../moved-clock.ts";
 import { budget } from "../pace.ts";
 import { faultsOf } from "../state/consistency.ts";
 import { type Account, type Keyed, accountOfOld, differences, differencesBehindCursors } from "./answers.ts";
+import { beginWithOldFolder, restoreOldFolder } from "./folder.ts";
 import { oldWhalesong } from "./old.ts";
 
-const folder = fileURLToPath(new URL("folder-0.1.0", import.meta.url));
 const account = accountOfOld();
 tap.setTimeout(budget(180_000));
-
-/** Puts the folder in the place of a broker's data. */
-async function restore(data: string): Promise<void> {
-  const { status, stderr } = await whalesong(["restore", folder, "--data", data, "--same-epoch"]);
-  if (status !== 0) throw new Error(stderr);
-}
 
 async function restored(t: Test): Promise<string> {
   const place = await mkdtemp(join(tmpdir(), "whalesong-old-"));
   t.teardown(() => rm(place, { recursive: true, force: true }));
   const data = join(place, "data");
-  await restore(data);
+  await restoreOldFolder(data);
   return data;
 }
 
@@ -90,11 +83,7 @@ await natsTest(
     const cluster = await Cluster.for(t, {
       nats: nats.urls,
       nodes: 2,
-      async prepare(first) {
-        await restore(first.folder);
-        const begun = await whalesong(["cluster", "init", "--data", first.folder, "--nats", nats.urls]);
-        t.equal(begun.status, 0, begun.stderr);
-      },
+      prepare: ([first]) => beginWithOldFolder(first!, nats.urls),
     });
     for (const { name, url } of cluster.nodes) await checkAnswers(t, url, { start: `at ${name}` });
     await cluster.checkAgreement(t);
