@@ -12,7 +12,8 @@ export function refusalOf(command: Command, level: Level): WhalesongError | unde
     );
   }
   // Its time is said when its turn comes.
-  const fault = faultOf(Object.assign(command, { at: 0 }), newestLevel);
+  (command as { at?: number }).at = 0;
+  const fault = faultOf(command, newestLevel);
   if (fault === undefined) return undefined;
   const message = "a fault of the broker, which is logged there; nothing was changed";
   return new WhalesongError("internal", message, {}, { cause: new Error(fault) });

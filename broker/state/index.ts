@@ -37,7 +37,7 @@ export { type ClockRecord, type ClusterMark, type WriterMark, isReadable, unread
 export { type Level, levelOfStamp, newestLevel, oldestLevel, stampOf } from "./levels.ts";
 export { type Name, distinctNames, foldedOf, givenOf, nameOf } from "./names.ts";
 export { commandAt, levelNeeded } from "./commands.ts";
-export { faultOf, faultOfStamped } from "./command-schemas.ts";
+export { faultOf } from "./command-schemas.ts";
 export { keptKey, keptStream, otherKey } from "./cursor-streams.ts";
 export { isMigrationDue, migrate } from "./migrations.ts";
 export { publishKeyLifeMs } from "./publish-keys.ts";

@@ -11,6 +11,7 @@ export type Name = string | readonly [given: string, folded: string];
 
 /** Folds `given`, with this process's tables. */
 export function nameOf(given: string): Name {
+  if (ascii.test(given)) return given;
   const folded = fold(given);
   return folded === lowerAscii(given) ? given : [given, folded];
 }

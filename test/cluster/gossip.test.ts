@@ -17,6 +17,10 @@ async function current(...nodes: GossipNode[]): Promise<void> {
   for (const { gossip } of nodes) await until(() => gossip.isCurrent);
 }
 
+async function apply(state: State, ...commands: Stamped[]): Promise<void> {
+  await state.commit(commands).flushed;
+}
+
 /** How often it has fetched a peer's cursors. */
 function fetched({ logged }: GossipNode): number {
   return logged.filter((line) => line.includes("cursors fetched")).length;
@@ -374,9 +378,6 @@ await natsTest(
   async (t) => {
     const { node, elsewhere } = await ground(t);
     await makeLevelOne(elsewhere);
-    const apply = async (state: State, ...commands: Stamped[]): Promise<void> => {
-      await state.commit(commands).flushed;
-    };
     const state = await State.open(elsewhere, { isSameEpoch: true });
     await apply(
       state,

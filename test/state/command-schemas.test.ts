@@ -47,7 +47,11 @@ for (const [op, sample] of Object.entries(samples)) {
       if (field === "data") continue;
       for (const other of wrong)
         if (!(isOptional && other === undefined))
-          t.type(faultOf({ ...good, [field]: other }, newestLevel), "string", `${field}: ${String(other)}`);
+          t.type(
+            faultOf({ ...good, [field]: other }, newestLevel),
+            "string",
+            `${field}: ${JSON.stringify(other)}`,
+          );
       t.type(
         faultOf({ ...good, [field]: typeof value === "string" ? 5 : "\u0000" }, newestLevel),
         "string",
