@@ -22,17 +22,7 @@ import {
   type UserRates,
   cursorComplaints,
 } from "./sessions/index.ts";
-import {
-  type Entry,
-  FolderError,
-  type Offset,
-  State,
-  type StoreReport,
-  isForWantOfRoom,
-  isMigrationDue,
-  migrate,
-  newestLevel,
-} from "./state/index.ts";
+import { type Entry, FolderError, type Offset, State, type StoreReport } from "./state/index.ts";
 
 /** How often what is due by the clock is looked at, in ms. */
 const checkMs = 1_000;
@@ -86,8 +76,6 @@ export class Core {
   readonly #periodic: Periodic;
   readonly #readiness = new Readiness();
   #life: string | undefined = "the broker is starting";
-  readonly #ending = new AbortController();
-  #migrating: Promise<void> | undefined;
   /** What was wrong with its files when that was looked at last. */
   #trouble: string | undefined;
 
@@ -110,8 +98,6 @@ export class Core {
           `a new epoch, ${state.meta.epochs.at(-1)!.name}, begins as --new-epoch asks: cursors from before are refused with epoch_mismatch. Leave the flag out at the next start`,
         );
       if (options.acceptClock && node === undefined) await state.setTimeBack(Date.now());
-      if (node === undefined) await raiseLevel(state, logger);
-      if (isMigrationDue(state)) await migrateStore(state, logger, signal);
       return new Core(state, options, { ...parts, node });
     } catch (error) {
       await node?.close();
@@ -202,27 +188,15 @@ export class Core {
       trim: () => this.#retention.run(),
       describe: async () => ({ url: urlOf(service.address), sessions: await service.countSessions() }),
     });
-    const { state } = this;
     this.#periodic.every(checkMs, async () => {
       this.#clock.look();
       const mayWrite = this.#lookAtFiles() === undefined;
       if (mayWrite) await this.#noteClock();
       if (mayWrite && this.cluster === undefined) await this.#noteHead();
       if (mayWrite) await this.#fullness.check();
-      if (mayWrite && isMigrationDue(state)) this.#migrate();
       await this.log.probe();
       if (mayWrite && this.cluster === undefined) await this.#retention.run();
     });
-  }
-
-  /** The level was raised while it serves: what depends on it is done beside all else. */
-  #migrate(): void {
-    const { state, logger } = this;
-    this.#migrating ??= migrateStore(state, logger, this.#ending.signal)
-      .catch((error: unknown) =>
-        logger.error({ err: error }, "the store could not be brought to its new layout"),
-      )
-      .finally(() => (this.#migrating = undefined));
   }
 
   /** Whether they are still those at the path; says when they begin not to be, and when they are again. */
@@ -255,8 +229,6 @@ export class Core {
 
   /** Lets go, once the log is closed: writes the cursors, releases the folder. */
   async close(): Promise<void> {
-    this.#ending.abort();
-    await this.#migrating;
     await this.cursors.close();
     await this.#noteClock(0);
     await this.cluster?.node.close();
@@ -276,38 +248,6 @@ export class Core {
     if (record === undefined || performance.now() - this.#notedAt < everyMs) return;
     this.#notedAt = performance.now();
     await this.state.noteClock(record);
-  }
-}
-
-/** Nobody else reads what a lone broker writes: it writes as its version does from the start. */
-async function raiseLevel(state: State, logger: Logger): Promise<void> {
-  if (state.level === newestLevel) return;
-  const from = state.level;
-  const { outcomes, flushed } = state.commit([{ op: "level", to: newestLevel, at: state.meta.lastAt }]);
-  try {
-    await outcomes;
-    await flushed;
-    logger.info({ from, to: newestLevel }, "the store's level is raised: earlier versions no longer read it");
-  } catch (error) {
-    if (!isForWantOfRoom(error)) throw error;
-    logger.warn(
-      { level: from },
-      "there is no room to raise the store's level; it is tried again at the next start",
-    );
-  }
-}
-
-/** Only says what takes a while. */
-async function migrateStore(state: State, logger: Logger, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    const cursors = await migrate(state, {
-      ...(signal === undefined ? {} : { signal }),
-      onProgress: (looked) => logger.info({ cursors: looked }, "the store is brought to its new layout"),
-    });
-    if (cursors > 0) logger.info({ cursors }, "the store has its new layout");
-  } catch (error) {
-    if (!isForWantOfRoom(error)) throw error;
-    logger.warn("there is no room to bring the store to its new layout; it is tried again");
   }
 }
 

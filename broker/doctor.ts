@@ -224,10 +224,13 @@ async function checkStore(path: string): Promise<Omit<Check, "name">> {
       await refuseLostStore(path);
       return { status: "ok", found: "LMDB loads; there is no store yet" };
     }
-    const { format, level, epoch, floor, head, unreadable } = store;
-    const found = `format ${format}, level ${level}, epoch ${epoch}, entries after ${floor} up to ${head}`;
-    if (unreadable === undefined) return { status: "ok", found };
-    return { status: "fail", found: unreadable, mend: "do that, or choose another folder with --data" };
+    const found = `format ${store.format}, epoch ${store.epoch}, entries after ${store.floor} up to ${store.head}`;
+    if (store.format === store.formatWanted) return { status: "ok", found };
+    return {
+      status: "fail",
+      found: `${found}; this broker reads format ${store.formatWanted}`,
+      mend: "use the broker that wrote it, or choose another folder with --data",
+    };
   } catch (error) {
     if (error instanceof ReaderIdError) throw error;
     const mend =

@@ -51,12 +51,6 @@ export const errorCodes = {
     retryable: true,
     meaning: "the disk or the configured store size is full; reads go on",
   },
-  not_yet: {
-    status: 503,
-    retryable: true,
-    meaning:
-      "the broker, or its cluster, is being upgraded and does not do this yet; every node answers alike",
-  },
   unavailable: {
     status: 503,
     retryable: true,

@@ -16,6 +16,7 @@ import {
   copyStore,
   fileMode,
   folderMode,
+  formatVersion,
   inspectStore,
   storeFile,
   syncFile,
@@ -42,7 +43,11 @@ export async function backUp(
   const store = await inspectStore(data);
   if (store === undefined)
     throw new FolderError(`data folder ${data}: there is no store yet, so nothing to back up`);
-  if (store.unreadable !== undefined) throw new FolderError(`data folder ${data}: ${store.unreadable}`);
+  if (store.format !== formatVersion) {
+    throw new FolderError(
+      `data folder ${data}: its format is version ${store.format}, this broker reads version ${formatVersion}; use the broker that wrote it`,
+    );
+  }
   const made = await makeTarget(target);
   const partial = join(target, "partial");
   try {

@@ -7,7 +7,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 
-import { FolderError, type StoreReport, isReadable, unreadable } from "../state/index.ts";
+import { FolderError, type StoreReport, formatVersion } from "../state/index.ts";
 
 export const manifestFile = "backup.json";
 /** The version of this file's own layout. */
@@ -42,13 +42,12 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
   const found = parse(text);
   if (found === undefined || typeof found.sha256 !== "string" || typeof found.bytes !== "number")
     throw new FolderError(`${file}: damaged; take another backup`);
-  const made = `${file}: a backup of version ${found.backup}, made by whalesong ${found.version}`;
-  if (found.backup !== manifestVersion) {
+  if (found.backup !== manifestVersion || found.format !== formatVersion) {
     throw new FolderError(
-      `${made}; this broker reads version ${String(manifestVersion)}: restore it with the broker that made it`,
+      `${file}: a backup of version ${found.backup} with a store of format ${found.format}, made by whalesong ${found.version}; ` +
+        `this broker reads version ${manifestVersion} with format ${formatVersion}: restore it with the broker that made it`,
     );
   }
-  if (!isReadable(found.format)) throw new FolderError(`${made}: of its store, ${unreadable(found.format)}`);
   return found;
 }
 

@@ -8,9 +8,9 @@ import type { LogMessage } from "./stream.ts";
 const maxCommit = 512;
 const maxCommitBehind = 4_096;
 
-/** A message of the log and what it holds; undefined when it is left out (passed-over.ts). */
+/** A message of the log and what it holds. */
 export interface Received extends LogMessage {
-  batch: Batch | undefined;
+  batch: Batch;
 }
 
 export interface ApplierOptions {
@@ -36,7 +36,7 @@ export class Applier {
   /** Settles at once, unless enough waits for a transaction of its own. */
   async add(received: Received): Promise<void> {
     this.#ahead.push(received);
-    this.#commands += received.batch?.commands.length ?? 0;
+    this.#commands += received.batch.commands.length;
     this.#applying ??= this.#applyAll();
     if (this.#commands >= (this.#options.isCatchingUp() ? maxCommitBehind : maxCommit)) await this.#applying;
   }

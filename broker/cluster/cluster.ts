@@ -9,7 +9,7 @@ import { type NatsConnection, nuid } from "nats";
 
 import type { Logger } from "../logger.ts";
 import type { BrokerOptions } from "../options.ts";
-import { type Level, type State, newestLevel, oldestLevel } from "../state/index.ts";
+import type { State } from "../state/index.ts";
 import { packageVersion } from "../version.ts";
 import { connectNats } from "./connection.ts";
 import { joinCluster } from "./join.ts";
@@ -17,12 +17,9 @@ import { Keeper } from "./keeper.ts";
 import { Lease } from "./lease.ts";
 import type { ClusterLog } from "./log.ts";
 import { type ClusterNames, clusterNames } from "./names.ts";
-import { PassedOver } from "./passed-over.ts";
-import { Raising } from "./raising.ts";
-import { type NodeRow, Register, enrol } from "./register.ts";
 import type { SharedCursors } from "./shared-cursors.ts";
 import { Snapshots } from "./snapshots.ts";
-import { type NodeStatus, answerStatus, awaitNodes } from "./status.ts";
+import { type NodeStatus, answerStatus } from "./status.ts";
 import { LogStream } from "./stream.ts";
 
 /** What a node is made of, once its store is open. */
@@ -46,8 +43,6 @@ export class Cluster {
   readonly #run = nuid.next();
   #beginning: Promise<void> | undefined;
   #keeper: Keeper | undefined;
-  #raising: Raising | undefined;
-  #enrolling: Promise<void> | undefined;
 
   /** Settles once the folder's store is a node's. Rejects with the signal's reason when that is aborted.
    *  @throws OptionsError, FolderError */
@@ -96,8 +91,6 @@ export class Cluster {
   async close(): Promise<void> {
     this.#ended.abort();
     await this.#beginning;
-    await this.#raising?.close();
-    await this.#enrolling;
     await this.#keeper?.close();
     await this.#connecting.then(async (connection) => await connection.close()).catch(() => {});
   }
@@ -106,15 +99,13 @@ export class Cluster {
     const connection = await this.#connecting;
     parts.cursors.share(connection, this.#names.cursors);
     const stream = await LogStream.of(connection, this.#names);
-    const passedOver = await PassedOver.of(connection, this.#names);
     if (this.#ended.signal.aborted) return;
-    parts.log.start(stream, passedOver);
+    parts.log.start(stream);
     await this.#keep(connection, stream, parts);
     void answerStatus(connection, this.#names.status, () => this.#status(parts));
   }
 
-  async #keep(connection: NatsConnection, stream: LogStream, parts: NodeParts): Promise<void> {
-    const { state, trim } = parts;
+  async #keep(connection: NatsConnection, stream: LogStream, { state, trim }: NodeParts): Promise<void> {
     const { data, node, snapshotEveryMs: everyMs, snapshotCommands: commands, minFreeBytes } = this.#options;
     const { clusterReplicas: replicas } = this.#options;
     const logger = this.#logger;
@@ -125,37 +116,6 @@ export class Cluster {
       { data, node, everyMs, commands, minFreeBytes, trim },
       { state, lease, stream, snapshots, logger },
     );
-    await this.#raise(connection, lease, parts);
-  }
-
-  /** Keeps this node in the register, and raises the log's level while it is the keeper. */
-  async #raise(connection: NatsConnection, lease: Lease, { state, log }: NodeParts): Promise<void> {
-    const register = await Register.of(connection, { bucket: this.#names.nodes });
-    if (this.#ended.signal.aborted) return;
-    const { clusterReplicas: replicas } = this.#options;
-    const logger = this.#logger;
-    const self = this.#self;
-    const ask = (): Promise<NodeStatus[]> => awaitNodes(connection, this.#names.status, this.#ended.signal);
-    this.#enrolling = enrol({ register, self, replicas, ask, logger }, this.#ended.signal);
-    this.#raising = new Raising({
-      self,
-      newest: newestLevel,
-      level: () => state.level,
-      tenure: () => (log.refusal === undefined ? lease.tenure : undefined),
-      ask,
-      register: {
-        list: () => register.list(),
-        note: (row) => register.note(row, { replicas }),
-      },
-      raise: (to) => log.append({ op: "level", to: to as Level }),
-      logger,
-    });
-  }
-
-  get #self(): NodeRow {
-    const { node } = this.#options;
-    const levels = { oldest: oldestLevel, newest: newestLevel };
-    return { node, run: this.#run, version: packageVersion(), ...levels };
   }
 
   async #status({ state, log, describe }: NodeParts): Promise<NodeStatus> {
@@ -172,10 +132,6 @@ export class Cluster {
       created,
       seq,
       isKeeper: this.#keeper?.isKeeper ?? false,
-      level: state.level,
-      levels: [oldestLevel, newestLevel],
-      stopped: log.stopped,
-      raising: this.#raising?.waits,
       startedAt: this.#startedAt,
     };
   }

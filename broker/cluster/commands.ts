@@ -1,6 +1,6 @@
-/* The commands of `whalesong cluster`: init, status, forget, pass-over, leave. What they do is loaded when it is asked for. */
+/* The commands of `whalesong cluster`: init, status, leave. What they do is loaded when it is asked for. */
 
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 
 import type { NatsConnection } from "nats";
 
@@ -29,8 +29,6 @@ export function registerCluster(program: Command): void {
     );
   registerInit(cluster);
   registerStatus(cluster);
-  registerForget(cluster);
-  registerPassOver(cluster);
   registerLeave(cluster);
 }
 
@@ -72,8 +70,7 @@ function registerStatus(cluster: Command): void {
     .addHelpText(
       "after",
       `
-lag: batches of the log that a node has yet to apply. level: what the node's log is written as, and which levels it reads; the next one
-waits until all nodes read it, those that are away included (for 24 h, or until they are forgotten). Exit status 1 when there is no log.
+A node that does not answer is not shown. lag: batches of the log that a node has yet to apply. Exit status 1 when there is no log.
 
 Examples:
   $ whalesong cluster status --nats nats://10.0.0.1:4222
@@ -87,63 +84,6 @@ Examples:
         process.exitCode = report.log === null ? 1 : 0;
       });
     });
-}
-
-function registerForget(cluster: Command): void {
-  addOptions(cluster.command("forget"), natsNames)
-    .description("let the cluster be upgraded without a node that does not come back")
-    .argument("<node>", "its name, as `whalesong cluster status` tells it")
-    .addHelpText(
-      "after",
-      `
-A node that is away holds the cluster's level back for 24 h, since it might come back and not read what the others write. A node that
-answers is refused: stop it first, or upgrade it. What it has in its folder is not touched; it comes back like any other node.
-
-Examples:
-  $ whalesong cluster forget node3 --nats nats://10.0.0.1:4222`,
-    )
-    .action(async (node: string, _given, command: Command) => {
-      const { forgetNode } = await import("./forget.ts");
-      await withNats(optionsOf(command), async (connection, { cluster: name }) => {
-        await forgetNode(connection, name, node);
-        process.stdout.write(`${node} is forgotten: the cluster's level waits for it no longer\n`);
-      });
-    });
-}
-
-function registerPassOver(cluster: Command): void {
-  addOptions(cluster.command("pass-over"), natsNames)
-    .description("let all nodes leave out a message of the log that none of them can read")
-    .argument("<seq>", "its number, as nodes that are stopped at it tell it", seqOf)
-    .addHelpText(
-      "after",
-      `
-A malformed message stops every node: it is not ready, and says which message that is. Those that are stopped at it go on after it within
-seconds, and so does each that comes to it later. What it was to do is not done, on any node. Refused for a message that a node has applied, that
-this version reads, or that a newer version wrote: there to upgrade is the mend.
-
-Examples:
-  $ whalesong cluster pass-over 4711 --nats nats://10.0.0.1:4222`,
-    )
-    .action(async (seq: number, _given, command: Command) => {
-      const { passOver } = await import("./pass-over.ts");
-      await withNats(optionsOf(command), async (connection, { cluster: name }) => {
-        const { why, stopped, tooOld } = await passOver(connection, name, seq);
-        process.stdout.write(
-          `message ${seq} of the log of cluster ${name} is left out: ${why}\n` +
-            `stopped at it, and going on now: ${stopped.join(", ") || "none"}\n`,
-        );
-        if (tooOld.length > 0)
-          process.stdout.write(`of a version that cannot leave it out, upgrade them: ${tooOld.join(", ")}\n`);
-      });
-    });
-}
-
-/** @throws InvalidArgumentError for what is no number of a message */
-function seqOf(text: string): number {
-  const seq = /^\d{1,15}$/.test(text) ? Number(text) : 0;
-  if (seq > 0) return seq;
-  throw new InvalidArgumentError("a message's number: 1 or more");
 }
 
 function registerLeave(cluster: Command): void {

@@ -8,7 +8,7 @@
  *
  * Nothing that was answered is given up here without an operator's word: whatever would do that is refused, with the mend. */
 
-import { type ClusterMark, isReadable, unreadable } from "../state/index.ts";
+import type { ClusterMark } from "../state/index.ts";
 import type { Snapshot } from "./snapshots.ts";
 import type { StreamLook } from "./stream.ts";
 
@@ -27,7 +27,7 @@ export interface Situation {
   log: StreamLook | undefined;
   /** When the message was stored that a member has applied last; undefined when it is not kept. */
   storedAt: number | undefined;
-  /** Those of this log that are of its present history, the newest first. */
+  /** Those of this log that this broker can read and that are of its present history, the newest first. */
   snapshots: readonly Snapshot[];
 }
 
@@ -122,12 +122,8 @@ function decideBeginner(
 }
 
 function loadOrWait(log: StreamLook, snapshots: readonly Snapshot[]): Decision {
-  const fitting = snapshots.filter(({ seq }) => seq <= log.lastSeq && reaches(log, seq));
-  const usable = fitting.filter(({ format }) => isReadable(format));
+  const usable = snapshots.filter(({ seq }) => seq <= log.lastSeq && reaches(log, seq));
   if (usable.length > 0) return { do: "load", snapshots: usable };
-  const [newest] = fitting;
-  if (newest !== undefined)
-    return { do: "wait", for: `of the snapshot at batch ${newest.seq}, ${unreadable(newest.format)}` };
   const what = snapshots.length === 0 ? "there is no snapshot" : "the log does not go back to any snapshot";
   return {
     do: "wait",

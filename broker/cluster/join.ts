@@ -16,7 +16,7 @@ import type { NatsConnection } from "nats";
 
 import type { Logger } from "../logger.ts";
 import type { BrokerOptions } from "../options.ts";
-import { FolderError, State, inspectStore, refuseFolderInUse } from "../state/index.ts";
+import { FolderError, State, formatVersion, inspectStore, refuseFolderInUse } from "../state/index.ts";
 import { pause } from "./connection.ts";
 import { type Decision, type Holding, type Situation, decide } from "./decision.ts";
 import { Lease } from "./lease.ts";
@@ -175,7 +175,7 @@ class Joining {
   async #usable(log: StreamLook): Promise<Snapshot[]> {
     const usable: Snapshot[] = [];
     for (const snapshot of await this.#snapshots.listOf(log.created)) {
-      if (this.#damaged.has(snapshot.name)) continue;
+      if (snapshot.format !== formatVersion || this.#damaged.has(snapshot.name)) continue;
       if (await isOf(this.#stream, snapshot)) usable.push(snapshot);
     }
     return usable;

@@ -11,15 +11,10 @@
  *
  * The log is looked at every time reading it begins, and every two seconds. When it is another than the one applied so far (made anew,
  * restored from an older copy), this node applies no more and refuses commands with `epoch_mismatch`, rather than have a history of its own.
- * It goes on when the log it knows is back. Reading, and what is live, go on through all of this.
- *
- * A message that it cannot apply stops it as well, before anything of it is applied. One of a newer version it goes on from once it is
- * upgraded. One that is malformed stops every node alike; all leave it out once an operator says so (passed-over.ts): the place in the log
- * moves over it, and nothing else does. */
+ * It goes on when the log it knows is back. Reading, and what is live, go on through all of this. */
 
 import { WhalesongError } from "../../protocol/index.ts";
 import type { Clock } from "../log/clock.ts";
-import { refusalOf } from "../log/fitness.ts";
 import type { EntryListener, Log } from "../log/log.ts";
 import { Reach } from "../log/reach.ts";
 import type { Logger } from "../logger.ts";
@@ -33,9 +28,8 @@ import {
   type State,
 } from "../state/index.ts";
 import { Applier, type Received } from "./applier.ts";
-import { type Batch, BatchError, decodeBatch, levelBefore } from "./batch.ts";
+import { type Batch, BatchError, decodeBatch } from "./batch.ts";
 import { pause } from "./connection.ts";
-import type { PassedOver } from "./passed-over.ts";
 import { failureOf, mismatch, unavailable } from "./refusals.ts";
 import { Sender } from "./sender.ts";
 import type { LogMessage, LogStream, StreamLook } from "./stream.ts";
@@ -87,15 +81,10 @@ export class ClusterLog implements Log {
   readonly #ended = new AbortController();
   readonly #reach = new Reach({ log: this, lagging: () => this.#refusal?.message });
   #stream: LogStream | undefined;
-  #passedOver: Pick<PassedOver, "has"> | undefined;
   #durable: Offset;
   #waiters: { offset: Offset; callback: () => void }[] = [];
   #refusal: WhalesongError | undefined = unavailable("this node has not reached the cluster's log yet");
   #isHalted = false;
-  /** The message that it cannot apply and is stopped at. */
-  #stopped: { seq: number; isNewer: boolean } | undefined;
-  /** The one of which it was said last that NATS does not tell whether it is left out. */
-  #unaskedSeq: number | undefined;
   /** What was read cannot be written here at present. */
   #isFailing = false;
   #look: StreamLook | undefined;
@@ -117,15 +106,13 @@ export class ClusterLog implements Log {
     this.#sender = new Sender({
       publish: (batch) => this.#publish(batch),
       stamp: () => options.clock.stamp(),
-      level: () => state.level,
       ...(options.answerMs === undefined ? {} : { answerMs: options.answerMs }),
     });
   }
 
-  /** Begins to read and to write the log. `passedOver` knows which messages are left out; by default none is. */
-  start(stream: LogStream, passedOver?: Pick<PassedOver, "has">): void {
+  /** Begins to read and to write the log. */
+  start(stream: LogStream): void {
     this.#stream = stream;
-    this.#passedOver = passedOver;
     this.#running = this.#run(stream);
   }
 
@@ -152,11 +139,6 @@ export class ClusterLog implements Log {
     return this.#isHalted;
   }
 
-  /** The message of the log that it cannot apply and is stopped at; undefined when it is not, or stopped for another reason. */
-  get stopped(): { seq: number; isNewer: boolean } | undefined {
-    return this.#stopped;
-  }
-
   get standing(): Standing {
     const { seq } = this.#mark;
     const { firstSeq = 1, lastSeq = seq } = this.#look ?? {};
@@ -167,12 +149,6 @@ export class ClusterLog implements Log {
     if (this.#isClosed)
       return Promise.reject(unavailable("the broker is stopping; try again elsewhere or later"));
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
-    const unfit = refusalOf(command, this.#state.level);
-    if (unfit !== undefined) {
-      if (unfit.code === "internal")
-        this.#options.logger.error({ err: unfit.cause }, "a command cannot be appended");
-      return Promise.reject(unfit);
-    }
     const trouble = this.#options.trouble?.();
     if (trouble !== undefined) return Promise.reject(unavailable(trouble));
     const { doubt } = this.#options.clock;
@@ -323,15 +299,7 @@ export class ClusterLog implements Log {
       this.#takeCommandsAtHead();
       for await (const message of stream.read(this.#mark.seq + 1, stop.signal)) {
         came = message.seq;
-        let batch: Batch | undefined;
-        try {
-          batch = decodeBatch(message.data);
-        } catch (error) {
-          if (!(error instanceof BatchError)) throw error;
-          if (error.isNewer || !(await this.#isLeftOut(message, error.message)))
-            throw cannotApply(message.seq, error);
-        }
-        await applier.add({ ...message, batch });
+        await applier.add({ ...message, batch: decodeOrSay(message) });
       }
     } finally {
       clearInterval(watch);
@@ -356,12 +324,11 @@ export class ClusterLog implements Log {
 
   async #apply(received: Received[], signal: AbortSignal): Promise<void> {
     while (this.#options.isBehind?.() === true) await pause(behindMs, signal);
-    let left = received;
     for (;;) {
-      const { commands, mark, judged, unfit } = this.#plan(left);
+      const { commands, mark, judged } = this.#plan(received);
       let outcomes: Outcome[];
       try {
-        outcomes = mark === undefined ? [] : await this.#state.commit(commands, mark).outcomes;
+        outcomes = await this.#state.commit(commands, mark).outcomes;
       } catch (error) {
         this.#isFailing = true;
         this.#hold(failureOf(error), error);
@@ -370,69 +337,39 @@ export class ClusterLog implements Log {
       }
       this.#isFailing = false;
       this.#settle(judged, outcomes);
-      if (unfit === undefined) return;
-      const { error, at } = unfit;
-      const message = left[at]!;
-      if (!(await this.#isLeftOut(message, error.message))) throw cannotApply(message.seq, error);
-      left = [{ ...message, batch: undefined }, ...left.slice(at + 1)];
+      return;
     }
   }
 
-  /** Whether an operator has let all nodes leave out this message, which cannot be applied. */
-  async #isLeftOut({ seq, data }: LogMessage, why: string): Promise<boolean> {
-    const { logger } = this.#options;
-    try {
-      if ((await this.#passedOver?.has({ created: this.#mark.created, seq, data })) !== true) return false;
-      logger.warn({ seq, why }, "a message of the cluster's log that no node can read is left out");
-      return true;
-    } catch (error) {
-      if (this.#unaskedSeq !== seq)
-        logger.warn({ seq, err: error }, "NATS does not tell whether a message of the log is to be left out");
-      this.#unaskedSeq = seq;
-      return false;
-    }
-  }
-
-  /** What of these batches counts, up to one that nobody can apply, and where the log stands then. Depends on nothing but the log. */
-  #plan(received: Received[]): Plan {
+  /** What of these batches counts, and where the log stands after them. Depends on nothing but the log. */
+  #plan(received: Received[]): { commands: Stamped[]; mark: ClusterMark; judged: [Received, Verdict][] } {
     let { writers } = this.#mark;
     let { lastAt } = this.#state.meta;
-    let { level } = this.#state;
-    const plan: Plan = { commands: [], mark: undefined, judged: [], unfit: undefined };
-    for (const [at, { batch, seq, time }] of received.entries()) {
-      if (batch === undefined) {
-        plan.mark = { created: this.#mark.created, seq, time, writers };
-        continue;
-      }
+    const commands: Stamped[] = [];
+    const judged: [Received, Verdict][] = [];
+    for (const one of received) {
+      const { batch, seq, time } = one;
       const verdict = judge(writers, batch);
-      if (verdict === "counts") {
-        const needed = levelBefore(batch.commands);
-        if (needed > level) {
-          const error = new BatchError(`it is of level ${needed}, and the log is at ${level}`);
-          plan.unfit = { error, at };
-          return plan;
-        }
-        writers = noted(writers, batch, seq);
-        for (const command of batch.commands) {
-          lastAt = timeOf(command.at, time / 1e6, lastAt);
-          plan.commands.push({ ...command, at: lastAt });
-          if (command.op === "level" && command.to > level) level = command.to;
-        }
+      judged.push([one, verdict]);
+      if (verdict !== "counts") continue;
+      writers = noted(writers, batch, seq);
+      for (const command of batch.commands) {
+        lastAt = timeOf(command.at, time / 1e6, lastAt);
+        commands.push({ ...command, at: lastAt });
       }
-      plan.judged.push({ batch, time, verdict });
-      plan.mark = { created: this.#mark.created, seq, time, writers };
     }
-    return plan;
+    const { seq, time } = received.at(-1)!;
+    return { commands, mark: { created: this.#mark.created, seq, time, writers }, judged };
   }
 
-  #settle(judged: Judged[], outcomes: Outcome[]): void {
+  #settle(judged: [Received, Verdict][], outcomes: Outcome[]): void {
     this.#durable = outcomes.at(-1)?.offset ?? this.#durable;
     this.#heardAt = performance.now();
     const due = this.#waiters.filter((waiter) => waiter.offset <= this.#durable);
     if (due.length > 0) this.#waiters = this.#waiters.filter((waiter) => waiter.offset > this.#durable);
     for (const waiter of due) waiter.callback();
     let next = 0;
-    for (const { batch, time, verdict } of judged) {
+    for (const [{ batch, time }, verdict] of judged) {
       const its = verdict === "counts" ? outcomes.slice(next, (next += batch.commands.length)) : [];
       if (batch.writer !== this.#sender.writer) continue;
       if (verdict === "counts") this.#witness(this.#sender.applied(batch, its), time);
@@ -454,7 +391,7 @@ export class ClusterLog implements Log {
     if (this.#isFailing) return; // that it is behind, too, is no news
     const { seq, lastSeq } = this.standing;
     if (seq >= lastSeq) this.#release();
-    else if (this.#refusal !== undefined && this.#stopped?.seq !== seq + 1)
+    else if (this.#refusal !== undefined)
       this.#hold(unavailable(`this node is catching up with the cluster's log: at ${seq} of ${lastSeq}`));
   }
 
@@ -465,7 +402,6 @@ export class ClusterLog implements Log {
     }
     this.#refusal = undefined;
     this.#isHalted = false;
-    this.#stopped = undefined;
     this.#sender.open();
   }
 
@@ -473,7 +409,6 @@ export class ClusterLog implements Log {
     this.#tell("warn", refusal, cause);
     this.#refusal = refusal;
     this.#isHalted = false;
-    this.#stopped = undefined;
     this.#sender.hold();
   }
 
@@ -482,18 +417,14 @@ export class ClusterLog implements Log {
     this.#tell("error", refusal);
     this.#refusal = refusal;
     this.#isHalted = true;
-    this.#stopped = undefined;
     this.#sender.hold();
     this.#sender.fail(refusal);
   }
 
   #holdFor(error: unknown): void {
     this.#shortSince = undefined;
-    if (error instanceof BatchError) {
-      this.#halt(unavailable(error.message));
-      const { seq, isNewer } = error;
-      if (seq !== undefined) this.#stopped = { seq, isNewer };
-    } else this.#hold(unavailable(`the cluster's log cannot be reached: ${(error as Error).message}`), error);
+    if (error instanceof BatchError) this.#halt(unavailable(error.message));
+    else this.#hold(unavailable(`the cluster's log cannot be reached: ${(error as Error).message}`), error);
   }
 
   /** Once for each reason, and while it catches up every few seconds. */
@@ -509,32 +440,17 @@ export class ClusterLog implements Log {
   }
 }
 
-/** A batch of the log, when it was stored, and whether it counts. */
-interface Judged {
-  batch: Batch;
-  time: number;
-  verdict: Verdict;
-}
-
-/** What is to be done with some messages of the log. */
-interface Plan {
-  commands: Stamped[];
-  /** Where the log stands after them; undefined when the first of them cannot be applied. */
-  mark: ClusterMark | undefined;
-  judged: Judged[];
-  /** Why the next cannot be applied, and which it is. */
-  unfit: { error: BatchError; at: number } | undefined;
-}
-
 /** What a reason is about, without its figures. */
 function topicOf(reason: string): string {
   return reason.split(":", 1)[0]!;
 }
 
-function cannotApply(seq: number, { message, isNewer }: BatchError): BatchError {
-  const mend = isNewer ? "" : `; to let all nodes leave it out: whalesong cluster pass-over ${seq}`;
-  return new BatchError(`message ${seq} of the cluster's log cannot be applied: ${message}${mend}`, {
-    isNewer,
-    seq,
-  });
+function decodeOrSay(message: LogMessage): Batch {
+  try {
+    return decodeBatch(message.data);
+  } catch (error) {
+    if (error instanceof BatchError)
+      throw new BatchError(`message ${message.seq} of the cluster's log cannot be applied: ${error.message}`);
+    throw error;
+  }
 }

@@ -13,10 +13,6 @@ export interface ClusterNames {
   readonly lease: string;
   /** The object store of snapshots. */
   readonly snapshots: string;
-  /** The key-value bucket that is the register of nodes. */
-  readonly nodes: string;
-  /** The key-value bucket that names the messages of the log which are left out. */
-  readonly passedOver: string;
 }
 
 export function clusterNames(prefix: string): ClusterNames {
@@ -27,7 +23,5 @@ export function clusterNames(prefix: string): ClusterNames {
     status: `${prefix}.status`,
     lease: `${prefix}_lease`,
     snapshots: `${prefix}_snapshots`,
-    nodes: `${prefix}_nodes`,
-    passedOver: `${prefix}_passed`,
   };
 }

@@ -12,8 +12,7 @@
  * were never stored are given up with it, and what comes after them goes under a higher generation, so that a copy
  * of them which was held up somewhere does not count once a later command has.
  *
- * A command that cannot be packed is refused alone; the others of its batch are sent. Commands are written as the level has them that is applied
- * here when they are sent.
+ * A command that cannot be packed is refused alone; the others of its batch are sent.
  *
  * Knows no NATS. */
 
@@ -21,15 +20,8 @@ import { randomBytes } from "node:crypto";
 
 import { WhalesongError } from "../../protocol/index.ts";
 import { weightOf } from "../log/weight.ts";
-import {
-  type Command,
-  type Level,
-  type Outcome,
-  type Stamped,
-  commandAt,
-  newestLevel,
-} from "../state/index.ts";
-import { type Batch, encodeBatch, unfit } from "./batch.ts";
+import type { Command, Outcome, Stamped } from "../state/index.ts";
+import { type Batch, encodeBatch, faultOfCommand } from "./batch.ts";
 import type { Verdict } from "./writers.ts";
 
 /** Commands in one batch, and what they may weigh together, in bytes, about: a message of NATS holds 1 MiB by default. */
@@ -73,8 +65,6 @@ export interface SenderOptions {
   /** The time for commands, in ms since the Unix epoch. @throws WhalesongError when it is not known: they are refused with it
    *  @default Date.now */
   stamp?: () => number;
-  /** The level of what is applied here at present: commands are written as it has them. @default the newest */
-  level?: () => Level;
   /** Time for waiting: ms since whenever, that only grows. @default performance.now */
   now?: () => number;
 }
@@ -274,16 +264,12 @@ export class Sender {
     return unstored < maxUnstored;
   }
 
-  /** The oldest that wait, `most` at most, and not more than one message should hold. What raises the level is alone in its batch. */
+  /** The oldest that wait, `most` at most, and not more than one message should hold. */
   #take(most: number): Waiting[] {
     const taken: Waiting[] = [];
     let bytes = 0;
     while (taken.length < most && bytes < maxBatchBytes && this.#taken < this.#queue.length) {
-      const waiting = this.#queue[this.#taken]!;
-      const isApart = waiting.command.op === "level";
-      if (isApart && taken.length > 0) break;
-      this.#taken++;
-      if (isApart) most = 1;
+      const waiting = this.#queue[this.#taken++]!;
       bytes += waiting.bytes;
       taken.push(waiting);
     }
@@ -303,8 +289,7 @@ export class Sender {
       for (const { reject } of waiting) reject(error);
       return;
     }
-    const level = this.#options.level?.() ?? newestLevel;
-    const commands = waiting.map(({ command }) => commandAt(level, Object.assign(command, { at })));
+    const commands = waiting.map(({ command }): Stamped => Object.assign(command, { at }));
     const [generation, number] = [this.#generation, this.#number + 1];
     let bytes: Uint8Array;
     try {
@@ -324,7 +309,7 @@ export class Sender {
   #sendOthers(waiting: Waiting[], commands: Stamped[], cause: unknown): void {
     const others: Waiting[] = [];
     for (let i = 0; i < waiting.length; i++) {
-      const fault = unfit(commands[i]!);
+      const fault = faultOfCommand(commands[i]!);
       if (fault === undefined) others.push(waiting[i]!);
       else waiting[i]!.reject(fault.error);
     }

@@ -1,15 +1,12 @@
 /* Status: how the nodes of a cluster are. Whoever asks on the status subject is answered by every node that hears it. */
 
-import { ErrorCode, type Msg, type NatsConnection, NatsError, RequestStrategy, createInbox } from "nats";
+import { ErrorCode, type NatsConnection, NatsError, RequestStrategy } from "nats";
 
 import type { Offset } from "../state/index.ts";
-import { pause } from "./connection.ts";
 
 /** How long to wait for the next answer, and at most, in ms. */
 const quietMs = 400;
 const mostMs = 3_000;
-/** How long to wait for answers where none is to be missed, in ms. */
-const patienceMs = 2_000;
 
 const noResponders: string = ErrorCode.NoResponders;
 
@@ -34,13 +31,6 @@ export interface NodeStatus {
   created: string;
   seq: number;
   isKeeper: boolean;
-  /** The level of its store, and the levels it reads (state/levels.ts). 0.1.0 says neither: 1, and 1 alone. */
-  level?: number;
-  levels?: [oldest: number, newest: number];
-  /** The message of the log that it cannot apply and is stopped at. `isNewer`: a newer version reads it. */
-  stopped?: { seq: number; isNewer: boolean } | undefined;
-  /** Of the keeper: what raising the level waits for. */
-  raising?: string | undefined;
   /** When it started, in ms since the Unix epoch. */
   startedAt: number;
 }
@@ -73,44 +63,5 @@ export async function askNodes(connection: NatsConnection, subject: string): Pro
   } catch (error) {
     if (!(error instanceof NatsError && error.code === noResponders)) throw error;
   }
-  return nodes.sort(byName);
-}
-
-/** The same for who can wait: one that is slow to answer is not missed because all others were quick. Rejects with the signal's reason
- *  when that is aborted. @throws NatsError */
-export async function awaitNodes(
-  connection: NatsConnection,
-  subject: string,
-  signal: AbortSignal,
-): Promise<NodeStatus[]> {
-  const nodes: NodeStatus[] = [];
-  let failure: NatsError | undefined;
-  const inbox = createInbox();
-  const subscription = connection.subscribe(inbox, {
-    callback: (error, message) => {
-      if (error !== null) failure ??= error;
-      else if (message.data.length > 0) nodes.push(...parsed(message)); // else nobody listens
-    },
-  });
-  try {
-    connection.publish(subject, "", { reply: inbox });
-    await pause(patienceMs, signal);
-  } finally {
-    subscription.unsubscribe();
-  }
-  if (failure !== undefined) throw failure;
-  return nodes.sort(byName);
-}
-
-/** Nothing of an answer that is none. */
-function parsed(message: Msg): NodeStatus[] {
-  try {
-    return [message.json<NodeStatus>()];
-  } catch {
-    return [];
-  }
-}
-
-function byName(a: NodeStatus, b: NodeStatus): number {
-  return a.node < b.node ? -1 : a.node > b.node ? 1 : a.run < b.run ? -1 : 1;
+  return nodes.sort((a, b) => (a.node < b.node ? -1 : a.node > b.node ? 1 : a.run < b.run ? -1 : 1));
 }

@@ -127,20 +127,9 @@ export class LogStream {
 
   /** When the message `seq` was stored; undefined when it is not kept. */
   async timeOf(seq: number): Promise<number | undefined> {
-    return (await this.messageAt(seq))?.time;
-  }
-
-  /** How many NATS servers keep a copy. */
-  async replicas(): Promise<number> {
-    const { config } = await this.#manager.streams.info(this.#names.stream);
-    return config.num_replicas;
-  }
-
-  /** The message `seq`; undefined when it is not kept. */
-  async messageAt(seq: number): Promise<LogMessage | undefined> {
     try {
-      const { timestamp, data } = await this.#manager.streams.getMessage(this.#names.stream, { seq });
-      return { seq, time: nanosOf(timestamp), data };
+      const { timestamp } = await this.#manager.streams.getMessage(this.#names.stream, { seq });
+      return nanosOf(timestamp);
     } catch (error) {
       if (codeOf(error) === noMessage) return undefined;
       throw error;

@@ -19,11 +19,10 @@ import {
   type Entry,
   type Offset,
   type Outcome,
+  type Stamped,
   type State,
-  commandAt,
   isForWantOfRoom,
 } from "../state/index.ts";
-import { refusalOf } from "./fitness.ts";
 import type { EntryListener, Log } from "./log.ts";
 import { weightOf } from "./weight.ts";
 
@@ -132,11 +131,6 @@ export class LocalLog implements Log {
         new WhalesongError("unavailable", `commands of over ${most} bytes wait for the disk; try again`),
       );
     }
-    const unfit = refusalOf(command, this.#state.level);
-    if (unfit !== undefined) {
-      if (unfit.code === "internal") this.#options.onFailure?.(unfit.cause);
-      return Promise.reject(unfit);
-    }
     const doubt = this.#options.timeDoubt?.();
     if (doubt !== undefined) return Promise.reject(new WhalesongError("unavailable", doubt));
     const full = command.op === "delete" || command.op === "trim" ? undefined : this.#options.fullness?.();
@@ -224,8 +218,7 @@ export class LocalLog implements Log {
       return undefined;
     }
     const at = Math.max(now, this.#state.meta.lastAt);
-    const { level } = this.#state;
-    const commands = batch.map(({ command }) => commandAt(level, Object.assign(command, { at })));
+    const commands = batch.map(({ command }): Stamped => Object.assign(command, { at }));
     const { outcomes, flushed } = this.#state.commit(commands);
     let results: Outcome[];
     try {

@@ -62,12 +62,7 @@ export class Retention {
   }
 
   async #trim(floor: Offset): Promise<void> {
-    const { error } = await this.#log.append({
-      op: "trim",
-      floor,
-      most: trimEntries,
-      keyLifeMs: publishKeyLifeMs,
-    });
+    const { error } = await this.#log.append({ op: "trim", floor, most: trimEntries });
     if (error !== undefined) throw error;
   }
 

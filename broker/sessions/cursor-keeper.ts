@@ -20,8 +20,6 @@ import {
   RecentMap,
   type State,
   isLater,
-  keptKey,
-  otherKey,
   provisional,
 } from "../state/index.ts";
 import { Complaints } from "./complaints.ts";
@@ -117,21 +115,9 @@ export class CursorKeeper implements KeptCursors {
   }
 
   get(key: CursorKey): Cursor | undefined {
-    return this.#recent(key) ?? this.#stored(key);
-  }
-
-  #recent(key: CursorKey): Cursor | undefined {
-    return this.#gathered.get(key) ?? this.#writing.get(key) ?? this.#kept.get(key);
-  }
-
-  /** A cursor may have been kept under another name before. */
-  #stored(key: CursorKey): Cursor | undefined {
-    const { cursors } = this.#state;
-    const cursor = cursors.get(key);
-    const otherName = otherKey(this.#state, key);
-    if (otherName === undefined) return cursor;
-    const other = this.#recent(otherName) ?? cursors.get(otherName);
-    return other !== undefined && isLater(other, cursor) ? other : cursor;
+    return (
+      this.#gathered.get(key) ?? this.#writing.get(key) ?? this.#kept.get(key) ?? this.#state.cursors.get(key)
+    );
   }
 
   acknowledge(key: CursorKey, offset: Offset, generation: number): void {
@@ -166,8 +152,7 @@ export class CursorKeeper implements KeptCursors {
   }
 
   /** Another node tells of a cursor: the later one stays. False when too much waits to be written: tell it again. */
-  merge(told: CursorKey, cursor: Cursor): boolean {
-    const key = keptKey(this.#state, told);
+  merge(key: CursorKey, cursor: Cursor): boolean {
     if (!isLater(cursor, this.get(key))) return true;
     if (this.#gathered.size >= maxGathered) return false;
     this.#confirmed.delete(key);

@@ -21,15 +21,7 @@ import {
   limits,
 } from "../../protocol/index.ts";
 import type { Log } from "../log/log.ts";
-import {
-  type Command,
-  type Name,
-  type Offset,
-  type State,
-  type UserNo,
-  distinctNames,
-  nameOf,
-} from "../state/index.ts";
+import type { Command, Offset, State, UserNo } from "../state/index.ts";
 import type { Stream, Streams } from "../streams/index.ts";
 import type { Cursors } from "./cursor-keeper.ts";
 import type { Intake } from "./intake.ts";
@@ -170,13 +162,7 @@ export class Operations {
     const mentions =
       request.mentions?.map((handle, i) => checkHandle(handle, `mentions.${i}`)) ?? extractMentions(text);
     const tags = request.tags?.map((tag, i) => checkTag(tag, `tags.${i}`)) ?? extractTags(text);
-    const command: Command = {
-      op: "post",
-      user,
-      text,
-      mentions: distinctNames(mentions.map(nameOf), { most: limits.mentions, but: user }),
-      tags: distinctNames(tags.map(nameOf), { most: limits.tags }),
-    };
+    const command: Command = { op: "post", user, text, mentions, tags };
     if (data !== undefined) command.data = data;
     if (replyTo !== undefined) command.replyTo = replyTo;
     if (key !== undefined) command.key = key;
@@ -198,7 +184,7 @@ export class Operations {
     { op, as, user }: RequestOf<"follow" | "unfollow">,
     principal: Principal,
   ): Promise<ResultOf<"follow">> {
-    const acting = { user: this.#writer(principal, as), target: nameOf(checkHandle(user)) };
+    const acting = { user: this.#writer(principal, as), target: checkHandle(user) };
     const command: Command = op === "follow" ? { op, ...acting, most: limits.follows } : { op, ...acting };
     const { error } = await this.#parts.intake.append(command, principal);
     if (error !== undefined) throw error;
@@ -325,10 +311,10 @@ export class Operations {
     return { ...result, cursor: state.positions.cursor(moved.offset) };
   }
 
-  /** The user that a command acts as. @throws `forbidden`, `bad_request` */
-  #writer(principal: Principal, as: string | undefined): Name {
+  /** The handle that a command acts as. @throws `forbidden`, `bad_request` */
+  #writer(principal: Principal, as: string | undefined): string {
     requireScope(principal, "write");
-    return nameOf(checkHandle(actingUser(principal, as), as === undefined ? "user" : "as"));
+    return checkHandle(actingUser(principal, as), as === undefined ? "user" : "as");
   }
 
   #publish(command: Command, principal: Principal, bytes = 0): Promise<ResultOf<"post">> {

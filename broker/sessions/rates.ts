@@ -89,10 +89,10 @@ export class Rates {
 }
 
 /** As how many commands one counts. Users that a post makes stay as long as it does, so each costs what it costs to make one otherwise. */
-export function commandsIn(command: Command, users: Pick<State["users"], "findName">): number {
+export function commandsIn(command: Command, users: Pick<State["users"], "find">): number {
   if (command.op !== "post") return 1;
   let count = 1;
-  for (const name of command.mentions) if (users.findName(name) === undefined) count++;
+  for (const handle of command.mentions) if (users.find(handle) === undefined) count++;
   return count;
 }
 

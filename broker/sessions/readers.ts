@@ -11,7 +11,7 @@
 import { WhalesongError } from "../../protocol/index.ts";
 import type { Intake } from "./intake.ts";
 import type { Principal } from "./principal.ts";
-import { type CursorKey, type State, cursorKey, keptStream, nameOf } from "../state/index.ts";
+import { type CursorKey, type State, cursorKey } from "../state/index.ts";
 
 /** Names a durable cursor by the reader's handle, whether there is such a user or not. */
 export interface CursorName {
@@ -35,20 +35,20 @@ export class Readers {
     this.#state.refresh();
     const number = users.find(reader);
     if (number === undefined || !unclaimed.isClaimed(number)) return undefined;
-    return cursorKey(number, device, keptStream(this.#state, stream));
+    return cursorKey(number, device, stream);
   }
 
   /** Makes the reader a user who stays, and settles with what the cursor is kept under. Of one who is a user already it settles also
    *  where that cannot be; `keyOf` says whether it could. @throws `rate_limited`, `storage_full`, `unavailable` */
   async make(name: CursorName, principal: Principal): Promise<CursorKey> {
     try {
-      const { error } = await this.#intake.append({ op: "user", user: nameOf(name.reader) }, principal);
+      const { error } = await this.#intake.append({ op: "user", user: name.reader }, principal);
       if (error !== undefined) throw error;
     } catch (error) {
       const number = this.#state.users.find(name.reader);
       const isHeldBack = error instanceof WhalesongError && error.code === "rate_limited";
       if (number === undefined || isHeldBack) throw error;
-      return cursorKey(number, name.device, keptStream(this.#state, name.stream));
+      return cursorKey(number, name.device, name.stream);
     }
     const key = this.keyOf(name);
     if (key === undefined) throw new Error(`${name.reader} was made a user, and is none`);

@@ -1,15 +1,11 @@
 /* Apply: the state machine. One command, one offset, one outcome.
  *
- * Deterministic: no clock, no randomness, no tables of Unicode, no I/O but the tables. Every function checks first and writes last, so that a
- * command refused leaves nothing behind. Runs within a transaction.
- *
- * A change to what is made of a command that there is needs a new level, and `state.level` says which holds (levels.ts). */
+ * Deterministic: no clock, no randomness, no I/O but the tables. Every function checks first and writes last, so that a
+ * command refused leaves nothing behind. Runs within a transaction. */
 
-import { WhalesongError } from "../../protocol/index.ts";
+import { fold, limits, WhalesongError } from "../../protocol/index.ts";
 import type { Offset, UserNo } from "./bytes.ts";
 import type { Command, Stamped } from "./commands.ts";
-import { namesOf } from "./level-one.ts";
-import { type Name, distinctNames, foldedOf, givenOf, isSelfFolding } from "./names.ts";
 import {
   type DeleteEntry,
   type Entry,
@@ -19,16 +15,9 @@ import {
   packContent,
   unpackContent,
 } from "./entries.ts";
-import { publishKey } from "./publish-keys.ts";
+import { publishKey, publishKeyLifeMs } from "./publish-keys.ts";
 import type { State } from "./state.ts";
-import {
-  type TopicPrefix,
-  authorTopic,
-  mentionTopic,
-  retractedTopic,
-  tagTopic,
-  threadTopic,
-} from "./topics.ts";
+import { authorTopic, mentionTopic, retractedTopic, tagTopic, threadTopic } from "./topics.ts";
 
 /** What a command came to: the answer for its caller, and what happened for the world, if anything did. */
 export interface Outcome {
@@ -41,7 +30,7 @@ export interface Outcome {
 
 export function apply(state: State, offset: Offset, command: Stamped): Outcome {
   try {
-    return applyChecked(state, offset, command.level === 1 ? namesOf(command, state.level) : command);
+    return applyChecked(state, offset, command);
   } catch (error) {
     if (error instanceof WhalesongError) return { offset, answer: offset, error };
     throw error;
@@ -63,9 +52,6 @@ function applyChecked(state: State, offset: Offset, command: Stamped): Outcome {
       return applyFollow(state, offset, command);
     case "trim":
       return applyTrim(state, offset, command);
-    case "level":
-      state.raiseLevel(command.to);
-      return { offset, answer: offset };
   }
 }
 
@@ -102,12 +88,12 @@ function namedBy(entry: Entry): UserNo[] {
 
 function mentionsOf(entry: Entry): UserNo[] {
   if (entry.kind === "delete") return entry.mentions;
-  return entry.kind === "post" && !entry.deleted ? unpackContent(entry).mentions : [];
+  return entry.kind === "post" && !entry.deleted ? unpackContent(entry.packed).mentions : [];
 }
 
 /** Somebody has something to be kept that is no command. Who is a user already is claimed by it, which nobody needs to hear of. */
 function applyUser(state: State, offset: Offset, command: Of<"user">): Outcome {
-  const known = state.users.findName(command.user);
+  const known = state.users.find(command.user);
   if (known === undefined)
     return happened(state, { kind: "user", offset, at: command.at, author: state.user(command.user, true) });
   if (state.unclaimed.row(known) !== undefined) state.unclaimed.remove(known);
@@ -116,7 +102,7 @@ function applyUser(state: State, offset: Offset, command: Of<"user">): Outcome {
 
 function applyPost(state: State, offset: Offset, command: Of<"post">): Outcome {
   const { at, text } = command;
-  const known = state.users.findName(command.user);
+  const known = state.users.find(command.user);
   if (command.key !== undefined && command.replyTo !== undefined && known !== undefined) {
     // A retry is answered as before, also when what it replied to is gone by now.
     const published = state.publishKeys.find(publishKey(known, command.key));
@@ -130,20 +116,18 @@ function applyPost(state: State, offset: Offset, command: Of<"post">): Outcome {
     if (published !== undefined) return { offset, answer: published };
   }
   const mentions = mentioned(state, author, command);
-  const tags = distinctNames(command.tags);
-  const isFolded = state.level > 1;
-  const content = { text, mentions, tags: isFolded ? tags : tags.map(givenOf) };
+  const content = { text, mentions, tags: distinctTags(command.tags) };
   const packed = packContent(command.data === undefined ? content : { ...content, data: command.data });
   state.topics.put(authorTopic(author), offset);
   for (const user of mentions) state.topics.put(mentionTopic(user), offset);
-  for (const tag of tags) state.topics.put(tagTopic(foldedOf(tag)), offset);
+  for (const tag of content.tags) state.topics.put(tagTopic(tag), offset);
   if (reply !== undefined) state.topics.put(threadTopic(reply.root), offset);
-  return happened(state, { kind: "post", offset, at, author, deleted: false, reply, isFolded, packed });
+  return happened(state, { kind: "post", offset, at, author, deleted: false, reply, packed });
 }
 
-/** The number of who has this name. Who becomes a user by what is written stays while something refers to them. */
-function madeUser(state: State, { keepsUsers }: Stamped, name: Name): UserNo {
-  return state.user(name, keepsUsers === true);
+/** The number of `handle`. Who becomes a user by what is written stays while something refers to them. */
+function madeUser(state: State, { keepsUsers }: Stamped, handle: string): UserNo {
+  return state.user(handle, keepsUsers === true);
 }
 
 function replyTo(state: State, id: string): Reply {
@@ -159,29 +143,24 @@ function replyTo(state: State, id: string): Reply {
 /** The users mentioned, without the author, none twice; those unknown so far become users. */
 function mentioned(state: State, author: UserNo, command: Of<"post">): UserNo[] {
   const users: UserNo[] = [];
-  for (const name of command.mentions) {
-    const user = madeUser(state, command, name);
+  for (const handle of command.mentions) {
+    if (users.length === limits.mentions) break;
+    const user = madeUser(state, command, handle);
     if (user !== author && !users.includes(user)) users.push(user);
   }
   return users;
 }
 
-/** The topics of a post's tags. Of one that does not say what they fold to they are those in which it is filed. */
-function tagTopics(
-  state: State,
-  { offset, tags, isFolded }: { offset: Offset; tags: Name[]; isFolded: boolean },
-): TopicPrefix[] {
-  const topics = tags.map((tag) => tagTopic(foldedOf(tag)));
-  if (isFolded || state.level === 1 || tags.every(isSelfFolding)) return topics;
-  const areDistinct = new Set(topics.map(String)).size === topics.length;
-  return areDistinct && topics.every((topic) => state.topics.has(topic, offset))
-    ? topics
-    : state.topics.tagsWith(offset);
+function distinctTags(tags: string[]): string[] {
+  if (tags.length < 2) return tags;
+  const byFolded = new Map<string, string>();
+  for (const tag of tags) if (!byFolded.has(fold(tag))) byFolded.set(fold(tag), tag);
+  return [...byFolded.values()].slice(0, limits.tags);
 }
 
 function applyRepost(state: State, offset: Offset, command: Of<"repost">): Outcome {
   const original = originalOf(state, command.post, "post");
-  const known = state.users.findName(command.user);
+  const known = state.users.find(command.user);
   if (known !== undefined) {
     const first = state.reposts.find(original.offset, known);
     if (first !== undefined) return { offset, answer: first };
@@ -219,7 +198,7 @@ function applyDelete(state: State, offset: Offset, command: Of<"delete">): Outco
       field: "post",
     });
   }
-  if (target.author !== state.users.findName(command.user)) {
+  if (target.author !== state.users.find(command.user)) {
     throw new WhalesongError("forbidden", `post: ${JSON.stringify(command.post)} is another user's`, {
       field: "post",
     });
@@ -242,8 +221,7 @@ function applyDelete(state: State, offset: Offset, command: Of<"delete">): Outco
 type DeleteBase = Pick<DeleteEntry, "kind" | "offset" | "at" | "author" | "target">;
 
 function deletePost(state: State, target: PostEntry, base: DeleteBase): DeleteEntry {
-  const { mentions, tags } = unpackContent(target);
-  const { isFolded } = target;
+  const { mentions, tags } = unpackContent(target.packed);
   const root = target.reply?.root ?? target.offset;
   const reposted = state.reposts.any(target.offset);
   // The post keeps its place among its author's entries; elsewhere its delete takes over.
@@ -252,30 +230,30 @@ function deletePost(state: State, target: PostEntry, base: DeleteBase): DeleteEn
     state.topics.remove(mentionTopic(user), target.offset);
     state.topics.put(mentionTopic(user), base.offset);
   }
-  for (const topic of tagTopics(state, { offset: target.offset, tags, isFolded })) {
-    state.topics.remove(topic, target.offset);
-    state.topics.put(topic, base.offset);
+  for (const tag of tags) {
+    state.topics.remove(tagTopic(tag), target.offset);
+    state.topics.put(tagTopic(tag), base.offset);
   }
   if (target.reply !== undefined) state.topics.remove(threadTopic(root), target.offset);
   state.topics.put(threadTopic(root), base.offset);
   if (reposted) state.topics.put(retractedTopic, base.offset);
   state.putEntry({ ...target, deleted: true, packed: Buffer.alloc(0) });
-  return { ...base, root, mentions, tags, isFolded, reposted };
+  return { ...base, root, mentions, tags, reposted };
 }
 
 function deleteRepost(state: State, target: RepostEntry, base: DeleteBase): DeleteEntry {
   state.topics.put(authorTopic(base.author), base.offset);
   state.reposts.withdraw(target.original, target.author);
   state.putEntry({ ...target, deleted: true });
-  return { ...base, root: 0, mentions: [], tags: [], isFolded: false, reposted: false };
+  return { ...base, root: 0, mentions: [], tags: [], reposted: false };
 }
 
 function applyFollow(state: State, offset: Offset, command: Of<"follow" | "unfollow">): Outcome {
-  if (foldedOf(command.user) === foldedOf(command.target)) {
+  if (fold(command.user) === fold(command.target)) {
     throw new WhalesongError("bad_request", `user: nobody can ${command.op} themself`, { field: "user" });
   }
-  const follower = state.users.findName(command.user);
-  const followee = state.users.findName(command.target);
+  const follower = state.users.find(command.user);
+  const followee = state.users.find(command.target);
   const follows = follower !== undefined && followee !== undefined && state.follows.has(follower, followee);
   if (follows === (command.op === "follow")) return { offset, answer: offset };
   if (command.op === "follow" && command.most !== undefined && follower !== undefined)
@@ -302,7 +280,7 @@ function applyTrim(state: State, offset: Offset, command: Of<"trim">): Outcome {
   const { most } = command;
   const before = state.meta.floor;
   const upTo = Math.max(before, Math.min(command.floor, before + most, offset - 1));
-  state.publishKeys.expire(command.at - command.keyLifeMs!, most);
+  state.publishKeys.expire(command.at - publishKeyLifeMs, most);
   const dropped = new Dropped(state);
   const isDropping = command.keepsUsers !== true;
   let floor = before;
@@ -367,10 +345,9 @@ function forget(state: State, entry: Entry): void {
     case "post": {
       state.topics.remove(authorTopic(entry.author), offset);
       if (entry.deleted) return;
-      const { mentions, tags } = unpackContent(entry);
+      const { mentions, tags } = unpackContent(entry.packed);
       for (const user of mentions) state.topics.remove(mentionTopic(user), offset);
-      for (const topic of tagTopics(state, { offset, tags, isFolded: entry.isFolded }))
-        state.topics.remove(topic, offset);
+      for (const tag of tags) state.topics.remove(tagTopic(tag), offset);
       if (entry.reply !== undefined) state.topics.remove(threadTopic(entry.reply.root), offset);
       return;
     }
@@ -381,7 +358,7 @@ function forget(state: State, entry: Entry): void {
     case "delete":
       state.topics.remove(authorTopic(entry.author), offset);
       for (const user of entry.mentions) state.topics.remove(mentionTopic(user), offset);
-      for (const topic of tagTopics(state, entry)) state.topics.remove(topic, offset);
+      for (const tag of entry.tags) state.topics.remove(tagTopic(tag), offset);
       if (entry.root !== 0) state.topics.remove(threadTopic(entry.root), offset);
       if (entry.reposted) state.topics.remove(retractedTopic, offset);
       return;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { Environment } from "./environment.ts";
 import { FolderError, readersFile } from "./folder.ts";
 import { type StoreReport, inspectStore } from "./inspect.ts";
-import { type Meta, readApplied, readMeta, writeMeta } from "./meta.ts";
+import { type Meta, formatVersion, readApplied, readMeta, writeMeta } from "./meta.ts";
 import { newEpochName } from "./epoch-name.ts";
 import { newOpening } from "./opening.ts";
 import { refuseTakenReaderId } from "./reader-id.ts";
@@ -52,7 +52,11 @@ export async function readyStore(
 export async function walkStore(path: string): Promise<Walk> {
   const store = await inspectStore(path);
   if (store === undefined) throw new FolderError(`${path}: there is no store`);
-  if (store.unreadable !== undefined) throw new FolderError(`${path}: ${store.unreadable}`);
+  if (store.format !== formatVersion) {
+    throw new FolderError(
+      `${path}: its format is version ${store.format}, this broker reads version ${formatVersion}; use the broker that wrote it`,
+    );
+  }
   const environment = new Environment(path, { readOnly: true });
   try {
     const { tables } = environment.size();

@@ -1,6 +1,6 @@
 /* Cursors: how far each device of a user has read each stream.
  *
- *   cursors   user u32 | device UTF-8 | 0 | stream UTF-8   ->  offset u48 | generation i32       (the stream as in cursor-streams.ts)
+ *   cursors   user u32 | device UTF-8 | 0 | stream UTF-8   ->  offset u48 | generation i32
  *
  * Not commands: a cursor is the maximum of what was acknowledged within a generation. Seeking back opens a new
  * generation, so that a late acknowledgement of the old one cannot undo it. So of two accounts of one cursor the later one
@@ -90,11 +90,6 @@ export class Cursors {
     bytes.writeInt32BE(cursor.generation, 6);
     this.#table.putSync(name, bytes);
     return last === undefined ? undefined : keyOf(last.name);
-  }
-
-  /** Within a transaction. */
-  remove(key: CursorKey): void {
-    this.#table.removeSync(bytesOf(key));
   }
 
   /** Of a new cursor's user: the one furthest behind, of equal ones the first by name, when they have as many as may be. */

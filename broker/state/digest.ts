@@ -1,7 +1,7 @@
 /* Digest: one hash of all that the commands up to an offset have made of a store. Two nodes that applied the same commands have
  * the same, however these were cut into batches; a byte that differs anywhere makes another.
  *
- *   SHA-256 of   epochs, floor, next user, last time, level    as JSON
+ *   SHA-256 of   epochs, floor, next user, last time           as JSON
  *                for each table, in the order of their names   name | 0 | (key length u32 | key | value length u32 | value)… | 2³²−1
  *
  * Left out is what a node has to itself: cursors, which are no commands and travel by themselves, and how far it has come in a
@@ -27,7 +27,11 @@ export interface StoreDigest {
 export async function digestStore(path: string): Promise<StoreDigest | undefined> {
   const store = await inspectStore(path);
   if (store === undefined) return undefined;
-  if (store.unreadable !== undefined) throw new FolderError(`data folder ${path}: ${store.unreadable}`);
+  if (store.format !== store.formatWanted) {
+    throw new FolderError(
+      `data folder ${path}: its format is version ${store.format}, this broker reads version ${store.formatWanted}`,
+    );
+  }
   const environment = new Environment(path, { readOnly: true });
   try {
     return digestOf(environment.tables);
@@ -43,9 +47,9 @@ const ownTables: ReadonlySet<string> = new Set(["meta", "cursors", "followCounts
 function digestOf(tables: Tables): StoreDigest | undefined {
   const meta = readMeta(tables.meta);
   if (meta === undefined) return undefined;
-  const { epochs, floor, nextUser, lastAt, level } = meta; // a level of 1 is absent: the digest is that of 0.1.0
+  const { epochs, floor, nextUser, lastAt } = meta;
   const hash = new RowHash();
-  hash.addText(JSON.stringify({ epochs, floor, nextUser, lastAt, level }));
+  hash.addText(JSON.stringify({ epochs, floor, nextUser, lastAt }));
   for (const [name, table] of Object.entries(tables).sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (ownTables.has(name)) continue;
     hash.addText(name);

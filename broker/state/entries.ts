@@ -13,22 +13,19 @@
  *   content = msgpack [text, mentions: user[], tags: string[], data?]; absent once deleted.
  *             of who was dropped: msgpack [users: user[], handles: string[]]
  *
- * A tag is a string; from level 2 on, which a flag of the entry says, it is a name with what it folds to (names.ts).
- *
  * A deleted post leaves its head here, without its content, so that what is counted by position (the recent 40 of a home
  * stream) stays the same. Heads are read without touching the content: that is what a scan of the log lives on. */
 
 import { Packr, Unpackr } from "msgpackr";
 
 import { type Offset, type UserNo, readU48, writeU48 } from "./bytes.ts";
-import { type Name, givenOf, nameOf } from "./names.ts";
 
 export interface Content {
   text: string;
   /** Users mentioned, none twice, never the author. */
   mentions: UserNo[];
-  /** None twice. */
-  tags: Name[];
+  /** Tags as given, none twice. */
+  tags: string[];
   data?: unknown;
 }
 
@@ -47,8 +44,6 @@ export interface PostEntry extends EntryBase {
   kind: "post";
   deleted: boolean;
   reply: Reply | undefined;
-  /** Whether its tags say what they fold to. */
-  isFolded: boolean;
   /** Packed content; empty when deleted. */
   packed: Buffer;
 }
@@ -64,9 +59,7 @@ export interface DeleteEntry extends EntryBase {
   /** The thread of the target, when it was a reply or can have had replies. */
   root: Offset;
   mentions: UserNo[];
-  tags: Name[];
-  /** Whether these say what they fold to. */
-  isFolded: boolean;
+  tags: string[];
   /** Whether others had reposted the target, so that their followers are told too. */
   reposted: boolean;
 }
@@ -91,7 +84,7 @@ const kindNumbers = Object.fromEntries(kinds.map((kind, number) => [kind, number
   Entry["kind"],
   number
 >;
-const flag = { reply: 1, deleted: 2, reposted: 4, folded: 8 };
+const flag = { reply: 1, deleted: 2, reposted: 4 };
 const headBytes = 12;
 const replyBytes = 20;
 
@@ -100,27 +93,15 @@ const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: false, useToJ
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: "number" });
 const none = Buffer.alloc(0);
 
-/** With tags that say what they fold to, or as given alone. */
 export function packContent(content: Content): Buffer {
   const { text, mentions, tags, data } = content;
   return packr.pack(data === undefined ? [text, mentions, tags] : [text, mentions, tags, data]);
 }
 
 /** The content of a post that is not deleted. */
-export function unpackContent({ packed, isFolded }: Pick<PostEntry, "packed" | "isFolded">): Content {
-  const [text, mentions, packedTags, ...rest] = unpackr.unpack(packed) as [
-    string,
-    UserNo[],
-    Name[],
-    unknown?,
-  ];
-  const tags = namesOf(packedTags, isFolded);
+export function unpackContent(packed: Buffer): Content {
+  const [text, mentions, tags, ...rest] = unpackr.unpack(packed) as [string, UserNo[], string[], unknown?];
   return rest.length === 0 ? { text, mentions, tags } : { text, mentions, tags, data: rest[0] };
-}
-
-/** What tags that do not say it fold to, this process has to find. */
-function namesOf(tags: Name[], isFolded: boolean): Name[] {
-  return isFolded || tags.length === 0 ? tags : tags.map((tag) => nameOf(givenOf(tag)));
 }
 
 export function encodeEntry(entry: Entry): Buffer {
@@ -137,15 +118,11 @@ export function encodeEntry(entry: Entry): Buffer {
 function flagsOf(entry: Entry): number {
   switch (entry.kind) {
     case "post":
-      return (
-        (entry.reply === undefined ? 0 : flag.reply) |
-        (entry.deleted ? flag.deleted : 0) |
-        (entry.isFolded ? flag.folded : 0)
-      );
+      return (entry.reply === undefined ? 0 : flag.reply) | (entry.deleted ? flag.deleted : 0);
     case "repost":
       return entry.deleted ? flag.deleted : 0;
     case "delete":
-      return (entry.reposted ? flag.reposted : 0) | (entry.isFolded ? flag.folded : 0);
+      return entry.reposted ? flag.reposted : 0;
     default:
       return 0;
   }
@@ -170,8 +147,7 @@ function tailOf(entry: Entry): Buffer {
       return bytes;
     }
     case "delete": {
-      const tags = entry.isFolded ? entry.tags : entry.tags.map(givenOf);
-      const topics = packr.pack([entry.root, entry.mentions, tags]);
+      const topics = packr.pack([entry.root, entry.mentions, entry.tags]);
       const bytes = Buffer.allocUnsafe(6 + topics.length);
       writeU48(bytes, 0, entry.target);
       topics.copy(bytes, 6);
@@ -193,7 +169,6 @@ function tailOf(entry: Entry): Buffer {
 export function decodeEntry(offset: Offset, bytes: Buffer): Entry {
   const kind = kinds[bytes[0]!];
   const flags = bytes[1]!;
-  const isFolded = (flags & flag.folded) !== 0;
   const author = bytes.readUInt32BE(2);
   const at = readU48(bytes, 6);
   switch (kind) {
@@ -208,7 +183,7 @@ export function decodeEntry(offset: Offset, bytes: Buffer): Entry {
           }
         : undefined;
       const packed = bytes.subarray(isReply ? headBytes + replyBytes : headBytes);
-      return { kind, offset, at, author, deleted: (flags & flag.deleted) !== 0, reply, isFolded, packed };
+      return { kind, offset, at, author, deleted: (flags & flag.deleted) !== 0, reply, packed };
     }
     case "repost": {
       const original = readU48(bytes, headBytes);
@@ -220,7 +195,7 @@ export function decodeEntry(offset: Offset, bytes: Buffer): Entry {
       const [root, mentions, tags] = unpackr.unpack(bytes.subarray(headBytes + 6)) as [
         Offset,
         UserNo[],
-        Name[],
+        string[],
       ];
       return {
         kind,
@@ -230,8 +205,7 @@ export function decodeEntry(offset: Offset, bytes: Buffer): Entry {
         target,
         root,
         mentions,
-        tags: namesOf(tags, isFolded),
-        isFolded,
+        tags,
         reposted: (flags & flag.reposted) !== 0,
       };
     }

@@ -4,25 +4,15 @@ import { open } from "lmdb";
 
 import { ownersAlone } from "./environment.ts";
 import { FolderError } from "./folder.ts";
-import type { Level } from "./levels.ts";
-import {
-  type ClusterMark,
-  type Meta,
-  isReadable,
-  levelOf,
-  readApplied,
-  readMeta,
-  unreadable,
-} from "./meta.ts";
+import { type ClusterMark, type Meta, formatVersion, readApplied, readMeta } from "./meta.ts";
 import { refuseTakenReaderId } from "./reader-id.ts";
 import { checkStoreFile } from "./store-file.ts";
 
 export interface StoreReport {
-  /** The version of its layout. */
+  /** The version of its layouts. */
   format: number;
-  /** Why this broker does not read it; undefined when it does. */
-  unreadable: string | undefined;
-  level: Level;
+  /** The version this broker reads and writes. */
+  formatWanted: number;
   epoch: string;
   /** Offsets of the oldest entry gone and of the newest. */
   floor: number;
@@ -64,8 +54,7 @@ async function readReport(path: string): Promise<StoreReport | undefined> {
     const epoch = meta.epochs.at(-1)?.name ?? "";
     return {
       format: meta.format,
-      unreadable: isReadable(meta.format) ? undefined : unreadable(meta.format),
-      level: levelOf(meta),
+      formatWanted: formatVersion,
       epoch,
       floor: meta.floor,
       head: readApplied(table),

@@ -2,34 +2,19 @@
  *
  *   meta   "state"    msgpack of Meta
  *          "applied"  offset u48      (alone, since every snapshot reads it)
- *          "clock"    msgpack of ClockRecord; not there in a store that has none
- *          "migration" msgpack of MigrationRecord; not there in one of the oldest layout */
+ *          "clock"    msgpack of ClockRecord; not there in a store that has none */
 
 import { Packr, unpack } from "msgpackr";
 
 import { type Offset, type UserNo, readU48, u48Key } from "./bytes.ts";
 import type { Table } from "./environment.ts";
-import { type Level, layoutOf, newestLevel, oldestLevel } from "./levels.ts";
-import type { MigrationRecord } from "./migrations.ts";
 import type { OpeningMark } from "./opening.ts";
 
-/** Layouts that this version reads: from the oldest level's to the newest's. A store of another is refused, never guessed at. */
-export function isReadable(format: number): boolean {
-  return format >= layoutOf(oldestLevel) && format <= layoutOf(newestLevel);
-}
-
-/** What is said of a store, a snapshot or a backup with a layout that this version does not read. */
-export function unreadable(format: number): string {
-  const { oldest, newest } = { oldest: layoutOf(oldestLevel), newest: layoutOf(newestLevel) };
-  const mend = format > newest ? "upgrade this broker" : "use the broker that wrote it";
-  return `its format is version ${format}, this broker reads versions ${oldest} to ${newest}: ${mend}`;
-}
+/** The version of every layout in the store. A store of another version is refused, never guessed at. */
+export const formatVersion = 2;
 
 export interface Meta {
-  /** The layout of the store, which follows from its level (levels.ts). */
   format: number;
-  /** Absent at level 1. */
-  level?: Level;
   /** Each epoch's name and the offset after which it began, oldest first; the last is the current one. */
   epochs: { name: string; after: Offset }[];
   /** The broker that has it open, or had, answers commands before they are on disk. */
@@ -79,15 +64,10 @@ export interface ClockRecord {
 const stateKey = Buffer.from("state");
 const appliedKey = Buffer.from("applied");
 const clockKey = Buffer.from("clock");
-const migrationKey = Buffer.from("migration");
 
 export function readMeta(table: Table): Meta | undefined {
   const bytes = table.get(stateKey);
   return bytes === undefined ? undefined : (unpack(bytes) as Meta);
-}
-
-export function levelOf({ level }: Pick<Meta, "level">): Level {
-  return level ?? oldestLevel;
 }
 
 export function writeMeta(table: Table, meta: Meta): void {
@@ -102,15 +82,6 @@ export function readApplied(table: Table): Offset {
 
 export function writeApplied(table: Table, applied: Offset): void {
   table.putSync(appliedKey, u48Key(applied));
-}
-
-export function readMigration(table: Table): MigrationRecord {
-  const bytes = table.get(migrationKey);
-  return bytes === undefined ? { layout: layoutOf(oldestLevel) } : (unpack(bytes) as MigrationRecord);
-}
-
-export function writeMigration(table: Table, record: MigrationRecord): void {
-  table.putSync(migrationKey, packr.pack(record));
 }
 
 export function readClock(table: Table): ClockRecord | undefined {

@@ -19,7 +19,6 @@ import { type Cursor, CursorError, type CursorKey, Cursors } from "./cursors.ts"
 import { Environment, type StoreSize, isForWantOfRoom } from "./environment.ts";
 import { newEpochName } from "./epoch-name.ts";
 import { type Entry, decodeEntry, encodeEntry } from "./entries.ts";
-import { type Level, layoutOf, newestLevel } from "./levels.ts";
 import { FolderError, folderMode, narrowFiles, opennessOf } from "./folder.ts";
 import { type FolderLock, lockFolder } from "./folder-lock.ts";
 import { Follows } from "./follows.ts";
@@ -28,21 +27,15 @@ import {
   type ClockRecord,
   type ClusterMark,
   type Meta,
-  isReadable,
-  levelOf,
+  formatVersion,
   readApplied,
   readClock,
   readMeta,
-  readMigration,
-  unreadable,
   writeApplied,
   writeClock,
   writeMeta,
-  writeMigration,
 } from "./meta.ts";
 import { copyReason, draftOpening, newOpening, readOpening, refuseLostStore } from "./opening.ts";
-import { type MigrationRecord, rename } from "./migrations.ts";
-import type { Name } from "./names.ts";
 import { OwnFiles } from "./own-files.ts";
 import { Positions } from "./positions.ts";
 import { PublishKeys } from "./publish-keys.ts";
@@ -187,11 +180,6 @@ export class State {
   /** The facts about the store as the newest transaction left them. */
   get meta(): Readonly<Meta> {
     return this.#meta;
-  }
-
-  /** The level of what is applied next (levels.ts). */
-  get level(): Level {
-    return levelOf(this.#meta);
   }
 
   /** Why nothing may be written: the files at the path are not those that are open. Looked at again after 100 ms. */
@@ -357,24 +345,6 @@ export class State {
     return committed;
   }
 
-  /** How far the store has come in what a node migrates by itself. */
-  get migration(): MigrationRecord {
-    return readMigration(this.#environment.tables.meta);
-  }
-
-  /** Gives cursors other names, and notes how far that has come. Settles once it is on disk. */
-  async migrateCursors(
-    renamed: Iterable<[from: CursorKey, to: CursorKey]>,
-    record: MigrationRecord,
-  ): Promise<void> {
-    const { committed, flushed } = this.#environment.transact(() => {
-      rename(this.cursors, renamed);
-      writeMigration(this.#environment.tables.meta, record);
-    });
-    await committed;
-    await flushed;
-  }
-
   /** The entry at `offset`. Those read lately are kept, since many readers read the same. Not within a transaction. */
   entry(offset: Offset): Entry | undefined {
     const kept = this.#entries.get(offset);
@@ -440,13 +410,13 @@ export class State {
 
   // What follows changes the tables, and is for `apply` alone, within a transaction.
 
-  /** The number of who has this name; a new one when it is used for the first time, and then `isClaimed` says whether it is there to stay. */
-  user(name: Name, isClaimed: boolean): UserNo {
-    const known = this.users.findName(name);
+  /** The number of `handle`; a new one when it is used for the first time, and then `isClaimed` says whether it is there to stay. */
+  user(handle: string, isClaimed: boolean): UserNo {
+    const known = this.users.find(handle);
     if (known !== undefined) return known;
     const user = this.#meta.nextUser;
     this.#meta = { ...this.#meta, nextUser: user + 1 };
-    this.users.create(user, name, this.level);
+    this.users.create(user, handle);
     this.unclaimed.create(user, isClaimed);
     return user;
   }
@@ -475,10 +445,6 @@ export class State {
     this.#environment.tables.log.removeSync(u48Key(offset));
   }
 
-  raiseLevel(to: Level): void {
-    if (to > this.level) this.#meta = { ...this.#meta, level: to, format: layoutOf(to) };
-  }
-
   setFloor(floor: Offset): void {
     this.#meta = { ...this.#meta, floor };
   }
@@ -490,14 +456,16 @@ function bytesOf(entry: Entry): number {
 
 /** A store of another version is left as it is. @throws FolderError */
 function refuseOtherFormat(path: string, { format }: StoreReport): void {
-  if (isReadable(format)) return;
-  throw new FolderError(`data folder ${path}: ${unreadable(format)}, or choose another folder with --data`);
+  if (format === formatVersion) return;
+  throw new FolderError(
+    `data folder ${path}: its format is version ${format}, this broker reads version ${formatVersion}; ` +
+      `use the broker that wrote it, or choose another folder with --data`,
+  );
 }
 
 function firstMeta(): Meta {
   return {
-    format: layoutOf(newestLevel),
-    level: newestLevel,
+    format: formatVersion,
     epochs: [{ name: newEpochName(), after: 0 }],
     isAnsweringEarly: false,
     floor: 0,

@@ -16,6 +16,7 @@
  * A delete of a post with many reposts would need a posting for each reposter; instead it has the one of kind 5, which
  * every reader of reposts merges and decides by (original, reposter). */
 
+import { fold } from "../../protocol/index.ts";
 import { type Offset, type UserNo, afterPrefix, maxOffset, readU48, writeU48 } from "./bytes.ts";
 import type { Table, Tables } from "./environment.ts";
 
@@ -36,8 +37,8 @@ export function mentionTopic(user: UserNo): TopicPrefix {
   return prefix;
 }
 
-export function tagTopic(folded: string): TopicPrefix {
-  return Buffer.from(`\u0003${folded}\u0000`);
+export function tagTopic(tag: string): TopicPrefix {
+  return Buffer.from(`\u0003${fold(tag)}\u0000`);
 }
 
 export function threadTopic(root: Offset): TopicPrefix {
@@ -48,8 +49,6 @@ export function threadTopic(root: Offset): TopicPrefix {
 }
 
 export const retractedTopic: TopicPrefix = Buffer.from([5]);
-
-const tagKind = 3;
 
 /** Offsets in a full row. */
 const rowOffsets = 32;
@@ -135,24 +134,6 @@ export class Topics {
     if (this.#heads.get(topic) !== undefined) return false;
     for (const _ of this.#rows.getKeys({ ...this.#rowsFrom(topic, 0), limit: 1 })) return false;
     return true;
-  }
-
-  /** Whether `offset` is filed in `topic`. */
-  has(topic: TopicPrefix, offset: Offset): boolean {
-    return this.after(topic, offset - 1, offset, 1).length > 0;
-  }
-
-  /** The tags' topics in which `offset` is filed. Looks at all there are. */
-  tagsWith(offset: Offset): TopicPrefix[] {
-    const found = new Map<string, TopicPrefix>();
-    const range = { start: Buffer.from([tagKind]), end: Buffer.from([tagKind + 1]) };
-    for (const { key, value } of this.#heads.getRange(range))
-      if (offsetsOf(value).includes(offset)) found.set(Buffer.from(key).toString("hex"), Buffer.from(key));
-    for (const { key, value } of this.#rows.getRange(range)) {
-      const topic = Buffer.from(key.subarray(0, -offsetBytes));
-      if (offsetsOf(value).includes(offset)) found.set(topic.toString("hex"), topic);
-    }
-    return [...found.values()];
   }
 
   /** All that is filed, topic by topic, as the tables have it: for checks of the whole store. */

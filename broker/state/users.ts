@@ -1,15 +1,13 @@
 /* Users: handles and the numbers that stand for them.
  *
  *   handles  folded handle, UTF-8  ->  user u32
- *   users    user u32              ->  handle as first given, UTF-8; from level 2 on, where more than A to Z was folded, | 0 | folded handle
+ *   users    user u32              ->  handle as first given, UTF-8
  *
  * Everything else names users by number, so that a rename keeps follows, cursors and history. A user who is dropped leaves both
  * tables; the number is never given to another, and the handle, used again, gets another number. */
 
 import { fold } from "../../protocol/index.ts";
 import { type UserNo, u32Key } from "./bytes.ts";
-import type { Level } from "./levels.ts";
-import { type Name, foldedOf, givenOf, isSelfFolding, nameOf } from "./names.ts";
 import { RecentMap } from "./recent-map.ts";
 import type { Tables } from "./environment.ts";
 import { UserMarks } from "./user-marks.ts";
@@ -39,24 +37,10 @@ export class Users {
   find(handle: string): UserNo | undefined {
     const cached = this.#numbers.get(handle);
     if (cached !== undefined && !this.#gone.has(cached) && !this.#dropped.has(cached)) return cached;
-    return this.#findFolded(fold(handle), handle);
-  }
-
-  /** The number of who has this name, whatever this process would fold it to. */
-  findName(name: Name): UserNo | undefined {
-    if (isSelfFolding(name)) return this.find(givenOf(name));
-    const folded = foldedOf(name);
-    const key = `\u0000${folded}`; // apart from what this process folds
-    const cached = this.#numbers.get(key);
-    if (cached !== undefined && !this.#gone.has(cached) && !this.#dropped.has(cached)) return cached;
-    return this.#findFolded(folded, key);
-  }
-
-  #findFolded(folded: string, cacheKey: string): UserNo | undefined {
-    const bytes = this.#tables.handles.get(Buffer.from(folded));
+    const bytes = this.#tables.handles.get(Buffer.from(fold(handle)));
     if (bytes === undefined) return undefined;
     const user = bytes.readUInt32BE(0);
-    if (!this.#created.has(user) && !this.#dropped.has(user)) this.#numbers.set(cacheKey, user);
+    if (!this.#created.has(user) && !this.#dropped.has(user)) this.#numbers.set(handle, user);
     return user;
   }
 
@@ -74,17 +58,9 @@ export class Users {
     if (cached !== undefined) return cached;
     const bytes = this.#tables.users.get(u32Key(user));
     if (bytes === undefined) return undefined;
-    const { handle } = partsOf(bytes);
+    const handle = bytes.toString();
     this.#handles.set(user, handle);
     return handle;
-  }
-
-  /** What the handle of `user` folds to; undefined when there is no such user now. */
-  foldedHandle(user: UserNo): string | undefined {
-    const bytes = this.#gone.has(user) ? undefined : this.#tables.users.get(u32Key(user));
-    if (bytes === undefined) return undefined;
-    const { handle, folded } = partsOf(bytes);
-    return folded?.toString() ?? fold(handle);
   }
 
   /** Whether it is known that `user` was dropped. What has this number is about nobody any more. */
@@ -99,10 +75,9 @@ export class Users {
   }
 
   /** Writes a new user. Within a transaction. */
-  create(user: UserNo, name: Name, level: Level): void {
-    const isWhole = typeof name !== "string" && level > 1;
-    this.#tables.handles.putSync(Buffer.from(foldedOf(name)), u32Key(user));
-    this.#tables.users.putSync(u32Key(user), Buffer.from(isWhole ? name.join("\u0000") : givenOf(name)));
+  create(user: UserNo, handle: string): void {
+    this.#tables.handles.putSync(Buffer.from(fold(handle)), u32Key(user));
+    this.#tables.users.putSync(u32Key(user), Buffer.from(handle));
     this.#created.add(user);
   }
 
@@ -110,24 +85,12 @@ export class Users {
   drop(user: UserNo): string {
     const bytes = this.#tables.users.get(u32Key(user));
     if (bytes === undefined) throw new Error(`user ${user} has no handle: the store is damaged`);
-    const { handle, folded } = partsOf(bytes);
-    this.#tables.handles.removeSync(folded ?? this.#handleKey(user, handle));
+    const handle = bytes.toString();
+    this.#tables.handles.removeSync(Buffer.from(fold(handle)));
     this.#tables.users.removeSync(u32Key(user));
     this.#dropped.add(user);
     this.#former.set(user, handle); // before the commit: a reader may see it before `settle` is called
     return handle;
-  }
-
-  /** Under which key a user is filed whose row does not say it: what one process folds another may not, but there is just one. */
-  #handleKey(user: UserNo, handle: string): Buffer {
-    const { handles } = this.#tables;
-    for (const folded of [foldedOf(handle), foldedOf(nameOf(handle))]) {
-      const key = Buffer.from(folded);
-      if (handles.get(key)?.readUInt32BE(0) === user) return key;
-    }
-    for (const { key, value } of handles.getRange({}))
-      if (value.readUInt32BE(0) === user) return Buffer.from(key);
-    throw new Error(`user ${user} is not filed by handle: the store is damaged`);
   }
 
   /** The transaction that created and dropped users is committed, or undone. */
@@ -142,13 +105,6 @@ export class Users {
     this.#former.set(user, handle);
     this.#gone.set(user);
   }
-}
-
-/** A row's handle, and what it folds to where the row says so. */
-function partsOf(bytes: Buffer): { handle: string; folded: Buffer | undefined } {
-  const end = bytes.indexOf(0);
-  if (end < 0) return { handle: bytes.toString(), folded: undefined };
-  return { handle: bytes.toString("utf8", 0, end), folded: Buffer.from(bytes.subarray(end + 1)) };
 }
 
 function numberOf(key: Uint8Array): UserNo {

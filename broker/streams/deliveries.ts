@@ -11,7 +11,6 @@ import {
   RecentMap,
   type RepostEntry,
   type State,
-  givenOf,
   unpackContent,
 } from "../state/index.ts";
 import { Delivery } from "./delivery.ts";
@@ -58,13 +57,13 @@ export class Deliveries {
   /** A post as clients see it. */
   describe(entry: PostEntry): Post {
     const { positions, users } = this.#state;
-    const content = unpackContent(entry);
+    const content = unpackContent(entry.packed);
     const post: Post = {
       id: positions.id(entry.offset),
       author: users.handle(entry.author),
       text: content.text,
       mentions: content.mentions.map((user) => users.handle(user)),
-      tags: content.tags.map(givenOf),
+      tags: content.tags,
       at: entry.at,
     };
     if (entry.reply !== undefined) {

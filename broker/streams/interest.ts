@@ -6,8 +6,8 @@
  * walked for an entry: a follow made meanwhile finds them there. */
 
 import type { DeleteEntry, Entry, Offset, PostEntry, State, UserNo } from "../state/index.ts";
-import { type Name, foldedOf, unpackContent } from "../state/index.ts";
-
+import { unpackContent } from "../state/index.ts";
+import { fold } from "../../protocol/index.ts";
 import { Links, type Node } from "./links.ts";
 import { userOf } from "./stream.ts";
 import type { Subscription } from "./subscription.ts";
@@ -165,7 +165,7 @@ export class Interest {
     const { mentions, tags, root } =
       entry.kind === "post" ? topicsOf(entry, this.#mentions.size + this.#tags.size > 0) : entry;
     for (const user of mentions) add(this.#mentions.get(user));
-    for (const tag of tags) add(this.#tags.get(foldedOf(tag)));
+    for (const tag of tags) add(this.#tags.get(fold(tag)));
     if (root !== 0) add(this.#threads.get(root));
     return nodes;
   }
@@ -245,9 +245,9 @@ function nodeOf<K>(links: Links, nodes: Map<K, Node>, key: K): Node {
   return node;
 }
 
-function topicsOf(entry: PostEntry, wanted: boolean): { mentions: UserNo[]; tags: Name[]; root: Offset } {
+function topicsOf(entry: PostEntry, wanted: boolean): { mentions: UserNo[]; tags: string[]; root: Offset } {
   const root = entry.reply?.root ?? entry.offset;
   if (!wanted || entry.deleted) return { mentions: [], tags: [], root };
-  const { mentions, tags } = unpackContent(entry);
+  const { mentions, tags } = unpackContent(entry.packed);
   return { mentions, tags, root };
 }

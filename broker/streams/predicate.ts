@@ -10,15 +10,8 @@
  * The recent-40 rule for reposts looks at a reader's history, not at the entry alone, and is kept apart (recent.ts). */
 
 import type { Relation } from "../../protocol/index.ts";
-import {
-  type Entry,
-  type Name,
-  type PostEntry,
-  type State,
-  type UserNo,
-  foldedOf,
-  unpackContent,
-} from "../state/index.ts";
+import { type Entry, type PostEntry, type State, type UserNo, unpackContent } from "../state/index.ts";
+import { fold } from "../../protocol/index.ts";
 import type { Stream } from "./stream.ts";
 
 /** Reposters, or users followed, that are looked at to find out whether a delete concerns a home. */
@@ -43,7 +36,7 @@ export function concerns(state: State, stream: Stream, entry: Entry): boolean {
         state.reposts.find(entry.target, stream.user) !== undefined
       );
     case "tag":
-      return tagsOf(entry).some((tag) => foldedOf(tag) === stream.tag);
+      return tagsOf(entry).some((tag) => fold(tag) === stream.tag);
     case "thread":
       if (entry.kind === "post") return entry.offset === stream.root || entry.reply?.root === stream.root;
       return entry.kind === "delete" && entry.root === stream.root;
@@ -125,10 +118,10 @@ function followsReposter(state: State, reader: UserNo, original: number): boolea
 
 function mentionsOf(entry: Entry): UserNo[] {
   if (entry.kind === "delete") return entry.mentions;
-  return entry.kind === "post" && !entry.deleted ? unpackContent(entry).mentions : [];
+  return entry.kind === "post" && !entry.deleted ? unpackContent(entry.packed).mentions : [];
 }
 
-function tagsOf(entry: Entry): Name[] {
+function tagsOf(entry: Entry): string[] {
   if (entry.kind === "delete") return entry.tags;
-  return entry.kind === "post" && !entry.deleted ? unpackContent(entry).tags : [];
+  return entry.kind === "post" && !entry.deleted ? unpackContent(entry.packed).tags : [];
 }

@@ -36,7 +36,7 @@ export interface Route {
 const page = ["before", "after", "limit", "filter.replies", "filter.from"] as const;
 const userPage = ["limit", "after"] as const;
 const readErrors = ["not_found", "cursor_too_old", "epoch_mismatch", "cursor_in_future"] as const;
-const writeErrors = ["rate_limited", "storage_full", "not_yet", "unavailable"] as const;
+const writeErrors = ["rate_limited", "storage_full", "unavailable"] as const;
 
 const filterText =
   "`replies` narrows home, `from` mentions; a filter that does not concern the stream is refused.";
@@ -84,7 +84,7 @@ export const routes: readonly Route[] = [
     description: "Whoever may have seen it is told; its text is gone from the store.",
     fields: ({ post }) => ({ post }),
     query: ["as"],
-    errors: ["not_found", "rate_limited", "not_yet", "unavailable"],
+    errors: ["not_found", "rate_limited", "unavailable"],
   },
   { ...repost, method: "POST", name: "repost", status: 201 },
   { ...repost, method: "PUT", name: "putRepost" },

@@ -14,7 +14,7 @@ import type { Core } from "../core.ts";
 import type { Log } from "../log/log.ts";
 import type { Figures } from "../metrics.ts";
 import { type Cursors, commandsIn } from "../sessions/index.ts";
-import { type Command, type CursorKey, type Offset, type Outcome, givenOf } from "../state/index.ts";
+import type { Command, CursorKey, Offset, Outcome } from "../state/index.ts";
 import { Channel } from "./channel.ts";
 import {
   type FromWorker,
@@ -331,8 +331,8 @@ export class Seat {
 
 /** The user whose rate a command counts against. */
 function userOf(command: Command): string {
-  if (command.op === "trim" || command.op === "level") throw new Error(`clients do not ${command.op}`);
-  return givenOf(command.user);
+  if (command.op === "trim") throw new Error("clients do not trim");
+  return command.user;
 }
 
 /** Node.js' own flags that this process was started with, but for a debugger's port, which is taken, and a program given as text. */

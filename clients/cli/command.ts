@@ -37,7 +37,6 @@ const mends: Partial<Record<ErrorCode, string>> = {
   epoch_mismatch:
     "start again without --from, which goes on where this device was; or with --from earliest or --from live",
   cursor_in_future: "start again with --from live",
-  not_yet: "try again once the broker is upgraded; every node of a cluster answers alike",
   unavailable: "try again in a moment, or ask who runs the broker",
   internal: "the broker's log says more",
 };

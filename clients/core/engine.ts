@@ -209,7 +209,7 @@ export class Engine implements ConnectionOwner {
 }
 
 /** Whether `error` says something of the node rather than of the request: another may well do it. A node that lags does
- *  not know a cursor yet which the one before it gave. `not_yet` says something of the whole cluster: no other node does it either. */
+ *  not know a cursor yet which the one before it gave. */
 function isOfNode({ code }: WhalesongError): boolean {
   return code === "unavailable" || code === "storage_full" || code === "cursor_in_future";
 }

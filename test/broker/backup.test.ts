@@ -219,7 +219,7 @@ const damages: [what: string, damage: (backup: string) => Promise<void>, said: R
   [
     "its store is of another format",
     async (backup) => change(backup, { format: 99 }),
-    /format is version 99.*upgrade this broker/,
+    /format 99.*restore it with the broker that made it/,
   ],
   ["it is of a later version", async (backup) => change(backup, { backup: 2 }), /version 2/],
   ["backup.json tells of another store", async (backup) => change(backup, { head: 7 }), /damaged/],

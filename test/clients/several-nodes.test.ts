@@ -179,7 +179,6 @@ await tap.test("what is wrong with the request itself is told at once", async (t
   const { me, peer } = await startAtFirst(t);
   for (const [code, retryable] of [
     ["internal", true],
-    ["not_yet", true],
     ["not_found", false],
     ["epoch_mismatch", false],
   ] as const) {
@@ -229,26 +228,6 @@ await tap.test(
     t.match(await back.agree("e1-9"), { from: "e1-9" }, "asked again in the same session");
     back.send({ sub: 1, ...post(10) });
     t.equal((await nextEvent(home)).cursor, "e1-10");
-  },
-);
-
-await tap.test(
-  "what the cluster does not do yet is the caller's to try again, and a stream's at the same node",
-  async (t) => {
-    const { me, nodes, peer } = await startAtFirst(t);
-    const refused = t.rejects(me.post("one"), { name: "WhalesongError", code: "not_yet", retryable: true });
-    peer.refuse(await peer.expect("post"), "not_yet", true);
-    await refused;
-    const home = me.stream("home");
-    peer.refuse(await peer.expect("subscribe"), "not_yet", true);
-    await peer.agree("e1-5");
-    peer.send({ sub: 1, ...post(6) });
-    t.equal((await nextEvent(home)).cursor, "e1-6");
-    t.same(
-      nodes.map(({ accepted }) => accepted),
-      [1, 0],
-      "no other node is gone to",
-    );
   },
 );
 

@@ -153,16 +153,6 @@ export class ClusterNode {
     return (await inspectStore(this.folder))?.head ?? 0;
   }
 
-  /** Settles once it has applied that the log's level was raised. */
-  async untilLevel(level: number, withinMs = patienceMs): Promise<void> {
-    await this.#until(withinMs, `at level ${level}`, async () => (await this.level()) >= level);
-  }
-
-  /** The level of its store. */
-  async level(): Promise<number> {
-    return (await inspectStore(this.folder))?.level ?? 0;
-  }
-
   /** Publishes a post. The answer's id. @throws WhalesongError for a refusal, or the error of a request without an answer */
   async post(text: string, { user = "marker", key }: { user?: string; key?: string } = {}): Promise<string> {
     const { tokenOf } = this.#options;
@@ -204,20 +194,18 @@ export class ClusterNode {
   }
 }
 
-export interface ClusterOptions extends Pick<NodeOptions, "nats" | "flags" | "tokenOf" | "launch"> {
+export interface ClusterOptions extends Pick<NodeOptions, "nats" | "flags" | "tokenOf"> {
   /** @default 3 */
   nodes?: number;
   /** What the last node has otherwise. */
   last?: Partial<NodeOptions>;
-  /** What is done before the first node starts. @default nothing: it founds the cluster */
-  prepare?: (nodes: readonly ClusterNode[]) => Promise<void>;
 }
 
 export class Cluster {
   readonly nodes: readonly ClusterNode[];
 
   /** Starts the first node, which founds the cluster, then the others, and waits until all are ready. They end with the test. */
-  static async for(t: Test, { nodes = 3, last, prepare, ...common }: ClusterOptions): Promise<Cluster> {
+  static async for(t: Test, { nodes = 3, last, ...common }: ClusterOptions): Promise<Cluster> {
     const folder = await mkdtemp(join(tmpdir(), "whalesong-nodes-"));
     const ports = await freePorts(nodes);
     const cluster = new Cluster(
@@ -233,7 +221,6 @@ export class Cluster {
         for (const { name, log } of cluster.nodes) t.comment(`${name}:\n${log.slice(-shownLog)}`);
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     });
-    await prepare?.(cluster.nodes);
     await cluster.start();
     return cluster;
   }

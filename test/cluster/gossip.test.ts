@@ -5,8 +5,7 @@ import tap from "tap";
 
 import { decodeGossip } from "../../broker/cluster/gossip-messages.ts";
 import { Environment } from "../../broker/state/environment.ts";
-import { type CursorKey, type Stamped, State, cursorKey } from "../../broker/state/index.ts";
-import { makeLevelOne } from "../state/level-one.ts";
+import { type CursorKey, cursorKey } from "../../broker/state/index.ts";
 import { type GossipNode, ground, placeOf, subject, until } from "./gossip-node.ts";
 import { natsTest } from "./nats-server.ts";
 
@@ -15,10 +14,6 @@ const home = (user: number): CursorKey => cursorKey(user, "phone", "home");
 
 async function current(...nodes: GossipNode[]): Promise<void> {
   for (const { gossip } of nodes) await until(() => gossip.isCurrent);
-}
-
-async function apply(state: State, ...commands: Stamped[]): Promise<void> {
-  await state.commit(commands).flushed;
 }
 
 /** How often it has fetched a peer's cursors. */
@@ -368,51 +363,5 @@ await natsTest(
       t.equal(placeOf(await a.cursors.get(home(user))), "0:7");
       if (user === 1) await current(await node("b"), a);
     }
-  },
-);
-
-await natsTest(
-  tap,
-  "a cursor on a user's stream is one at nodes of both levels, also where its user is not known yet",
-  { timeoutMs },
-  async (t) => {
-    const { node, elsewhere } = await ground(t);
-    await makeLevelOne(elsewhere);
-    const state = await State.open(elsewhere, { isSameEpoch: true });
-    await apply(
-      state,
-      { op: "user", user: "reader", at: 1 },
-      { op: "user", user: "Straße", at: 1, level: 1 },
-    );
-    await state.close();
-    const [byName, byNumber] = ["user:strasse", "user#2"].map((stream) => cursorKey(1, "phone", stream));
-    const [below, above] = [
-      await node("below", { folder: elsewhere }),
-      await node("above", { folder: elsewhere }),
-    ];
-    await apply(above.state, { op: "level", to: 2, at: 2 });
-    await current(below, above);
-
-    below.cursors.begin(byName!, 5);
-    await below.cursors.flush();
-    await until(() => above.place(byNumber!) === "0:5");
-    above.cursors.seek(byNumber!, 3);
-    await above.cursors.flush();
-    await until(() => below.place(byName!) === "1:3");
-    below.cursors.acknowledge(byName!, 4, 1);
-    await below.cursors.flush();
-    await until(() => above.place(byNumber!) === "1:4");
-
-    const [laterByName, laterByNumber] = ["user:later", "user#3"].map((stream) => cursorKey(1, "pc", stream));
-    await apply(above.state, { op: "user", user: "later", at: 3 });
-    above.cursors.begin(laterByNumber!, 7);
-    await above.cursors.flush();
-    await until(() => below.place(laterByNumber!) === "0:7");
-    await apply(below.state, { op: "user", user: "later", at: 3 });
-    t.equal(placeOf(await below.cursors.get(laterByName!)), "0:7", "found once its user is known");
-
-    await apply(below.state, { op: "level", to: 2, at: 4 });
-    t.equal(placeOf(await below.cursors.get(byNumber!)), "1:4", "and by number once the level is raised");
-    t.equal(placeOf(await below.cursors.get(laterByNumber!)), "0:7");
   },
 );

@@ -8,7 +8,7 @@ import type { ErrorCode } from "../../protocol/index.ts";
 import { Cluster, type ClusterNode, type ClusterOptions } from "./broker-process.ts";
 import { NatsServers } from "./nats-server.ts";
 import { Truth } from "./truth.ts";
-import { Workload, type WorkloadOptions } from "./workload.ts";
+import { Workload } from "./workload.ts";
 
 export interface Rig {
   nats: NatsServers;
@@ -17,10 +17,7 @@ export interface Rig {
   truth: Truth;
 }
 
-export interface RigOptions
-  extends
-    Pick<ClusterOptions, "flags" | "tokenOf" | "last" | "launch" | "nodes">,
-    Pick<WorkloadOptions, "connects" | "names"> {
+export interface RigOptions extends Pick<ClusterOptions, "flags" | "tokenOf" | "last"> {
   /** NATS servers. @default 1 */
   servers?: 1 | 3;
   /** The address they listen on. */
@@ -32,12 +29,12 @@ export const someAnswers = 150;
 
 /** Starts all, and waits until the load goes. */
 export async function startRig(t: Test, options: RigOptions = {}): Promise<Rig> {
-  const { servers = 1, natsHost = "127.0.0.1", flags = [], connects, names, ...rest } = options;
+  const { servers = 1, natsHost = "127.0.0.1", flags = [], ...rest } = options;
   const nats = await NatsServers.for(t, { servers, host: natsHost });
   const replicas = ["--cluster-replicas", String(servers)];
   const cluster = await Cluster.for(t, { ...rest, nats: nats.urls, flags: [...replicas, ...flags] });
   const { tokenOf } = options;
-  const load = await Workload.for(t, { urls: cluster.urls, tokenOf, connects, names });
+  const load = await Workload.for(t, { urls: cluster.urls, ...(tokenOf === undefined ? {} : { tokenOf }) });
   const truth = Truth.of(t, cluster.nodes, load.told);
   await load.answers(someAnswers);
   return { nats, cluster, load, truth };

@@ -3,9 +3,6 @@
 import { type ConnectionOptions, type NatsConnection, type TlsOptions, connect } from "nats";
 import tap, { type Test } from "tap";
 
-import { clusterNames } from "../../broker/cluster/names.ts";
-import { PassedOver } from "../../broker/cluster/passed-over.ts";
-import { Register } from "../../broker/cluster/register.ts";
 import { Machine } from "./machine.ts";
 import { natsTest } from "./nats-server.ts";
 import { Runbook } from "./runbook.ts";
@@ -26,17 +23,6 @@ await natsTest(
     await node.jetstream().publish("whalesong.log", "a batch");
     const lastSeq = async (): Promise<number> => (await manager.streams.info("WHALESONG")).state.last_seq;
     t.equal(await lastSeq(), 1, "a node writes the log");
-
-    const register = await Register.of(node, { bucket: "whalesong_nodes" });
-    const row = { node: "whalesong-1", run: "r", version: "1.0.0", oldest: 1, newest: 2 };
-    await register.note(row, { replicas: 3 });
-    t.match(await register.list(), [row], "and the register of nodes");
-    t.equal(await register.forget("whalesong-1"), true);
-
-    const passedOver = await PassedOver.of(node, clusterNames("whalesong"));
-    const message = { created: "then", seq: 1, data: new Uint8Array(1) };
-    await passedOver.add(message, { why: "it is no batch", replicas: 3 });
-    t.equal(await passedOver.has(message), true, "and what of the log is left out");
 
     const refused = /permissions violation/i;
     await t.rejects(

@@ -13,7 +13,6 @@ import { Random } from "../model/random.ts";
 import { offsetOf } from "../sessions/session-client.ts";
 import { type Marker, Reading, faultsOfReading } from "./reading.ts";
 import { type AnsweredPost, Told } from "./told.ts";
-import type { ScriptName } from "../old/scripts.ts";
 
 const people = ["ann", "ben", "cleo", "dan"];
 /** Reads, and changes nothing. */
@@ -42,17 +41,11 @@ export interface WorkloadOptions {
   /** Those of the nodes that are read at, each by a reader of its own. @default all */
   readAt?: readonly string[];
   /** The token of a user, where tokens are asked for. */
-  tokenOf?: ((user: string) => Promise<string>) | undefined;
-  /** The SDKs of several versions: each client has the next. @default the present one */
-  connects?: readonly (typeof connect)[] | undefined;
-  /** Names that posts mention and are tagged with beside others, now in one spelling and now in the other. @default none */
-  names?: readonly ScriptName[] | undefined;
+  tokenOf?: (user: string) => Promise<string>;
 }
 
 export class Workload {
   readonly told = new Told();
-  /** Refusals that were to be tried again, and that the SDK did not deal with: code and message, each once. */
-  readonly refusals = new Set<string>();
   readonly #options: WorkloadOptions;
   readonly #random: Random;
   readonly #authors = new Map<string, Client>();
@@ -62,7 +55,6 @@ export class Workload {
   #work: Promise<unknown> = Promise.resolve();
   #isStopped = false;
   #posts = 0;
-  #connections = 0;
 
   /** Connects everyone and begins. */
   static async for(t: Test, options: WorkloadOptions): Promise<Workload> {
@@ -167,9 +159,7 @@ export class Workload {
     let isFirst = true;
     // The first address first; after that, back-off as it is.
     const random = (): number => (isFirst ? Number((isFirst = false)) : Math.random());
-    const { connects = [connect] } = this.#options;
-    const connectBy = connects[this.#connections++ % connects.length]!;
-    const client = await connectBy(urls, { ...eager, ...who, device, requestTimeoutMs: 0, random });
+    const client = await connect(urls, { ...eager, ...who, device, requestTimeoutMs: 0, random });
     this.#clients.push(client);
     return client;
   }
@@ -187,34 +177,15 @@ export class Workload {
 
   async #post(user: string, random: Random, replyTo: string | undefined): Promise<void> {
     const number = ++this.#posts;
-    const mentions = [random.pick([...people, reader]), random.pick(people)];
-    const tags = random.chance(0.3) ? ["news"] : [];
-    const text = [
-      "post",
-      number,
-      ...mentions.map((name) => `@${name}`),
-      ...tags.map((tag) => `#${tag}`),
-    ].join(" ");
-    const options = {
-      key: `key ${number}`,
-      ...(replyTo === undefined ? {} : { replyTo }),
-      ...this.#named(random, { mentions, tags }),
-    };
+    const mentions = `@${random.pick([...people, reader])} @${random.pick(people)}`;
+    const text = `post ${number} ${mentions}${random.chance(0.3) ? " #news" : ""}`;
+    const options = { key: `key ${number}`, ...(replyTo === undefined ? {} : { replyTo }) };
     const answer = await this.#command(user, (me) => me.post(text, options));
     if (answer === undefined) return;
     const post = { author: user, text, id: answer.id };
     this.told.posts.set(offsetOf(answer.id), post);
     this.#newest.push(post);
     if (this.#newest.length > newest) this.#newest.shift();
-  }
-
-  /** What a post lists, where it lists more than is in its text. */
-  #named(random: Random, { mentions, tags }: Names): Partial<Names> {
-    const { names = [] } = this.#options;
-    if (names.length === 0) return {};
-    const { handle, again, tag, tagAgain } = random.pick(names);
-    const spelling = random.chance(0.5) ? { handle, tag } : { handle: again, tag: tagAgain };
-    return { mentions: [...mentions, spelling.handle], tags: [...tags, spelling.tag] };
   }
 
   async #delete({ id, author }: AnsweredPost): Promise<void> {
@@ -250,7 +221,6 @@ export class Workload {
         if (!(error instanceof WhalesongError)) throw error;
         if (error.code === "not_found") return undefined;
         if (!error.retryable) throw error;
-        this.refusals.add(`${error.code}: ${error.message}`);
         await sleep(retryMs);
       }
     }
@@ -314,11 +284,6 @@ export class Workload {
     }
     return faults;
   }
-}
-
-interface Names {
-  mentions: string[];
-  tags: string[];
 }
 
 function friend(number: number): string {

@@ -4,16 +4,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 
 import { fromSource, nodeArgs } from "../program.ts";
-import { workers as usualWorkers } from "../workers/count.ts";
+import { workers } from "../workers/count.ts";
 
 /** How a broker's process is started, where that is not the usual way. */
 export interface Launch {
-  /** Another broker's `main.ts` than that of these sources, or another version's one file. */
+  /** Another broker's `main.ts` than that of these sources. */
   main?: string;
-  /** Another version of Node.js to run it. */
-  node?: string;
-  /** Worker processes. @default what the tests run with (workers/count.ts) */
-  workers?: number;
   /** The command that runs it, such as `ip netns exec NAME`. */
   by?: readonly string[];
   /** Takes what it logs. Without it that goes where the test's own errors go. */
@@ -32,10 +28,11 @@ export class BrokerProcess {
   /** Starts `serve` with these flags; settles once it listens. */
   static async launch(
     flags: readonly string[],
-    { main, node = process.execPath, workers = usualWorkers, by = [], onLog }: Launch = {},
+    { main, by = [], onLog }: Launch = {},
   ): Promise<BrokerProcess> {
+    const node = main === undefined ? nodeArgs("broker/main") : fromSource(main);
     const serve = ["serve", "--workers", String(workers), "--metrics-share", "0ms", ...flags];
-    const [program, ...args] = [...by, node, ...argsOf(main), ...serve];
+    const [program, ...args] = [...by, process.execPath, ...node, ...serve];
     const child = spawn(program!, args, {
       stdio: ["ignore", "pipe", onLog === undefined ? "inherit" : "pipe"],
     });
@@ -88,9 +85,4 @@ export class BrokerProcess {
   resume(): void {
     this.#child.kill("SIGCONT");
   }
-}
-
-function argsOf(main: string | undefined): string[] {
-  if (main === undefined) return nodeArgs("broker/main");
-  return main.endsWith(".ts") ? fromSource(main) : [main];
 }

@@ -51,7 +51,7 @@ async function checkStore(t: Test, folder: string, told: Told, life: number): Pr
     const entry = state.entry(offset);
     if (entry?.kind !== "post" || users.handle(entry.author) !== author)
       wrong.push(`post ${offset} is not there`);
-    else if (entry.deleted ? !told.deleting.has(offset) : unpackContent(entry).text !== text) {
+    else if (entry.deleted ? !told.deleting.has(offset) : unpackContent(entry.packed).text !== text) {
       wrong.push(`post ${offset} is not as it was answered`);
     }
   }
@@ -73,7 +73,7 @@ async function checkStore(t: Test, folder: string, told: Told, life: number): Pr
   const texts = new Map<string, number>();
   for (const entry of state.entries(0, state.applied())) {
     if (entry.kind !== "post" || entry.deleted) continue;
-    const { text } = unpackContent(entry);
+    const { text } = unpackContent(entry.packed);
     if (texts.has(text)) wrong.push(`"${text}" was published at ${texts.get(text)} and ${entry.offset}`);
     texts.set(text, entry.offset);
   }

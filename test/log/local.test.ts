@@ -7,9 +7,8 @@ import tap, { type Test } from "tap";
 import { LocalLog, type LocalLogOptions } from "../../broker/log/local.ts";
 import { u48Key } from "../../broker/state/bytes.ts";
 import { Environment } from "../../broker/state/environment.ts";
-import { type Command, type Entry, type Stamped, State, publishKeyLifeMs } from "../../broker/state/index.ts";
+import { type Command, type Entry, type Stamped, State } from "../../broker/state/index.ts";
 import { faultsOf } from "../state/consistency.ts";
-import { makeLevelOne } from "../state/level-one.ts";
 import { type Store, openStore, post } from "../state/store.ts";
 
 await tap.test(
@@ -250,10 +249,7 @@ await tap.test(
     }
     const id = store.state.positions.id(1);
     t.match(await log.append({ op: "delete", user: "alice", post: id }), { answer: 1 });
-    t.equal(
-      (await log.append({ op: "trim", floor: 1, most: 1, keyLifeMs: publishKeyLifeMs })).error,
-      undefined,
-    );
+    t.equal((await log.append({ op: "trim", floor: 1, most: 1 })).error, undefined);
     reason = undefined;
     await log.append(post("alice"));
   },
@@ -367,41 +363,3 @@ function overridden(real: State, commit: (commands: Stamped[]) => ReturnType<Sta
 async function until(isDone: () => boolean): Promise<void> {
   while (!isDone()) await new Promise((resolve) => setImmediate(resolve));
 }
-
-await tap.test(
-  "a store that is not raised, since there was no room, is written as its level has it",
-  async (t) => {
-    const store = await openStore(t);
-    await store.reopen(makeLevelOne);
-    const log = new LocalLog(store.state, { listener: () => {} });
-    const name = ["Straße", "strasse"] as const;
-    const outcomes = await Promise.all([
-      log.append(post(name, { tags: [name], mentions: [["Éva", "éva"]] })),
-      log.append({ op: "follow", user: ["STRASSE", "strasse"], target: "ben", most: 1 }),
-      log.append({ op: "trim", floor: 0, most: 1, keyLifeMs: 1 }),
-    ]);
-    const [first, second] = outcomes.map(({ entry }) => entry);
-    t.ok(first?.kind === "post" && !first.isFolded);
-    t.equal(first?.author, second?.author);
-    t.same(faultsOf(store.state), []);
-    t.equal(store.state.level, 1);
-    await log.close();
-  },
-);
-
-await tap.test(
-  "what is no command is refused as it is appended, and told apart from a full disk",
-  async (t) => {
-    const failures: unknown[] = [];
-    const { log, store } = await openLog(t, { onFailure: (error) => failures.push(error) });
-    for (const command of [
-      post("ann", { mentions: ["x".repeat(300)] }),
-      { op: "mute", user: "ann" } as unknown as Command,
-    ])
-      await t.rejects(log.append(command), { code: "internal" });
-    t.equal((await log.append(post("ann"))).offset, 1, "and takes no offset");
-    t.match(failures, [/post\/mentions/, /there is no command "mute"/], "and is told to the operator");
-    t.equal(log.refusal, undefined);
-    t.same(faultsOf(store.state), []);
-  },
-);

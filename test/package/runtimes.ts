@@ -25,8 +25,6 @@ const packages: Record<string, { spec: string; file: string }> = {
       },
     ]),
   ),
-  // The first of its major, with the tables of Unicode of its time: those that are maintained all have the newest.
-  node22first: { spec: `node-${platform}@22.0.0`, file: `node_modules/node-${platform}/bin/node` },
   bun: { spec: `@oven/bun-${platform}@^1.4.0`, file: `node_modules/@oven/bun-${platform}/bin/bun` },
   npm10: { spec: "npm@10", file: "node_modules/npm/bin/npm-cli.js" },
   npm11: { spec: "npm@11", file: "node_modules/npm/bin/npm-cli.js" },

@@ -24,7 +24,7 @@ import {
   type UserRates,
   scopes,
 } from "../../broker/sessions/index.ts";
-import { State, publishKeyLifeMs } from "../../broker/state/index.ts";
+import { State } from "../../broker/state/index.ts";
 import { Streams } from "../../broker/streams/index.ts";
 import { WebSocketTransport } from "../../broker/transports/websocket.ts";
 import { type RateLimits, WhalesongError, checkHandle } from "../../protocol/index.ts";
@@ -197,12 +197,7 @@ export class SessionBroker {
 
   /** Removes all entries up to `floor`. */
   async trim(floor: number): Promise<void> {
-    const { error } = await this.log.append({
-      op: "trim",
-      floor,
-      most: Number.MAX_SAFE_INTEGER,
-      keyLifeMs: publishKeyLifeMs,
-    });
+    const { error } = await this.log.append({ op: "trim", floor, most: Number.MAX_SAFE_INTEGER });
     if (error !== undefined) throw error;
   }
 

@@ -27,13 +27,13 @@ await tap.test(
     t.ok(first?.kind === "post" && second?.kind === "post" && third?.kind === "post");
     if (first?.kind !== "post" || second?.kind !== "post" || third?.kind !== "post") return;
     const { users } = store.state;
-    t.same(unpackContent(first), {
+    t.same(unpackContent(first.packed), {
       text: "hi",
       mentions: [users.find("bob"), users.find("carol")],
       tags: ["Tag"],
     });
     t.equal(users.handle(users.find("BOB")!), "Bob");
-    t.same(unpackContent(third).data, { a: [1, null] });
+    t.same(unpackContent(third.packed).data, { a: [1, null] });
     const alice = users.find("alice");
     const bob = users.find("bob");
     t.same(second.reply, { parent: 1, parentAuthor: alice, root: 1, rootAuthor: alice });
@@ -54,19 +54,13 @@ await tap.test(
     t.match(await store.one(post("alice")), { answer: 4 }, "without a key each is a post");
     await store.reopen();
     t.match(await store.one(post("alice", { key: "k" }), 3_000), { answer: 1 });
-    await store.one(
-      { op: "trim", floor: 0, most: 10, keyLifeMs: publishKeyLifeMs },
-      2_000 + publishKeyLifeMs,
-    );
+    await store.one({ op: "trim", floor: 0, most: 10 }, 2_000 + publishKeyLifeMs);
     t.match(
       await store.one(post("alice", { key: "k" })),
       { answer: 1 },
       "kept for its whole life, and its chunk's",
     );
-    await store.one(
-      { op: "trim", floor: 0, most: 10, keyLifeMs: publishKeyLifeMs },
-      2_001 + publishKeyLifeMs,
-    );
+    await store.one({ op: "trim", floor: 0, most: 10 }, 2_001 + publishKeyLifeMs);
     t.match(await store.one(post("alice", { key: "k" })), { answer: 9 });
     t.same(faultsOf(store.state), []);
   },
@@ -107,22 +101,16 @@ await tap.test(
       answers.map(({ answer }) => answer),
       [1, 1_400],
     );
-    await store.one(
-      { op: "trim", floor: 0, most: 100, keyLifeMs: publishKeyLifeMs },
-      1_000 * sizes.length + publishKeyLifeMs,
-    );
+    await store.one({ op: "trim", floor: 0, most: 100 }, 1_000 * sizes.length + publishKeyLifeMs);
     t.ok(keys() < 1_400 && keys() > 1_000, `a step leaves ${keys()}`);
     t.ok(store.state.publishKeys.anyBefore(1_000 * sizes.length));
-    await store.one({ op: "trim", floor: 0, most: 10_000, keyLifeMs: publishKeyLifeMs });
+    await store.one({ op: "trim", floor: 0, most: 10_000 });
     t.match(
       await store.one(post("alice", { key: "k1399" })),
       { answer: 1_400 },
       "the youngest are of age, not older",
     );
-    await store.one(
-      { op: "trim", floor: 0, most: 10_000, keyLifeMs: publishKeyLifeMs },
-      1_000 * sizes.length + publishKeyLifeMs + 1,
-    );
+    await store.one({ op: "trim", floor: 0, most: 10_000 }, 1_000 * sizes.length + publishKeyLifeMs + 1);
     t.equal(keys(), 0);
     t.equal(store.state.size().tables["publishKeysByChunk"]!.entries, 0);
     t.notOk(store.state.publishKeys.anyBefore(Number.MAX_SAFE_INTEGER));
@@ -210,12 +198,12 @@ await tap.test(
       post("bob", { replyTo: id(store, 2) }),
       remove(store, "alice", 2),
     ]);
-    await store.one({ op: "trim", floor: 3, most: 2, keyLifeMs: publishKeyLifeMs });
+    await store.one({ op: "trim", floor: 3, most: 2 });
     t.equal(store.state.meta.floor, 2);
     t.same(faultsOf(store.state), []);
-    await store.one({ op: "trim", floor: 1, most: 2, keyLifeMs: publishKeyLifeMs });
+    await store.one({ op: "trim", floor: 1, most: 2 });
     t.equal(store.state.meta.floor, 2);
-    await store.one({ op: "trim", floor: 1_000, most: 1_000, keyLifeMs: publishKeyLifeMs });
+    await store.one({ op: "trim", floor: 1_000, most: 1_000 });
     t.equal(store.state.meta.floor, 7, "all but the trim itself");
     t.same([...store.state.entries(0, 100)], []);
     t.same(faultsOf(store.state), []);
@@ -318,7 +306,7 @@ await tap.test(
               return key === null ? said : Object.assign(said, { key });
             }
             case "trim":
-              return { op: "trim", floor: one.floor, most: 5, keyLifeMs: publishKeyLifeMs };
+              return { op: "trim", floor: one.floor, most: 5 };
             case "follow":
             case "unfollow":
               return { op: one.op, user: one.user, target: one.followee };

@@ -8,7 +8,6 @@ import {
   type State,
   type UserNo,
   authorTopic,
-  foldedOf,
   mentionTopic,
   retractedTopic,
   tagTopic,
@@ -37,7 +36,7 @@ export function faultsOf(state: State): string[] {
     if (entries[i]!.at < entries[i - 1]!.at) faults.push(`time runs backwards at ${entries[i]!.offset}`);
   }
   for (const user of users) {
-    if (state.users.findName([state.users.handle(user), state.users.foldedHandle(user)!]) !== user)
+    if (state.users.find(state.users.handle(user)) !== user)
       faults.push(`user ${user} is not found by handle`);
   }
 
@@ -161,7 +160,7 @@ function namedBy(entry: Entry): UserNo[] {
   if (entry.kind === "forgotten") return [];
   const users = [entry.author, ...namedApart(entry)];
   if (entry.kind === "delete") users.push(...entry.mentions);
-  if (entry.kind === "post" && !entry.deleted) users.push(...unpackContent(entry).mentions);
+  if (entry.kind === "post" && !entry.deleted) users.push(...unpackContent(entry.packed).mentions);
   return users;
 }
 
@@ -184,14 +183,9 @@ function topicsOf(entry: Entry): Buffer[] {
   switch (entry.kind) {
     case "post": {
       if (entry.deleted) return [authorTopic(entry.author)];
-      const { mentions, tags } = unpackContent(entry);
+      const { mentions, tags } = unpackContent(entry.packed);
       const thread = entry.reply === undefined ? [] : [threadTopic(entry.reply.root)];
-      return [
-        authorTopic(entry.author),
-        ...mentions.map(mentionTopic),
-        ...tags.map((tag) => tagTopic(foldedOf(tag))),
-        ...thread,
-      ];
+      return [authorTopic(entry.author), ...mentions.map(mentionTopic), ...tags.map(tagTopic), ...thread];
     }
     case "repost":
       return [authorTopic(entry.author)];
@@ -199,7 +193,7 @@ function topicsOf(entry: Entry): Buffer[] {
       const topics = [
         authorTopic(entry.author),
         ...entry.mentions.map(mentionTopic),
-        ...entry.tags.map((tag) => tagTopic(foldedOf(tag))),
+        ...entry.tags.map(tagTopic),
       ];
       if (entry.root !== 0) topics.push(threadTopic(entry.root));
       if (entry.reposted) topics.push(retractedTopic);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import tap from "tap";
 
-import { type Command, State, cursorKey, inspectStore, publishKeyLifeMs } from "../../broker/state/index.ts";
+import { type Command, State, cursorKey, inspectStore } from "../../broker/state/index.ts";
 import { Random } from "../model/random.ts";
 import { faultsOf } from "./consistency.ts";
 import { openStore, post } from "./store.ts";
@@ -17,7 +17,7 @@ function anyCommand(random: Random): Command {
   const target = random.pick(users.filter((one) => one !== user));
   const choice = random.below(10);
   if (choice < 2) return { op: random.chance(0.7) ? "follow" : "unfollow", user, target };
-  if (choice === 2) return { op: "trim", floor: random.below(500), most: 20, keyLifeMs: publishKeyLifeMs };
+  if (choice === 2) return { op: "trim", floor: random.below(500), most: 20 };
   return post(user, { text: "x".repeat(random.below(2_000)), mentions: [target], tags: ["tag"] });
 }
 
@@ -67,7 +67,7 @@ await tap.test("a copy holds what is not commands, too, and no free pages", asyn
   const { state, folder } = store;
   for (let i = 0; i < 20; i++)
     await store.apply(Array.from({ length: 100 }, () => post("alice", { text: "x".repeat(3_000) })));
-  await store.apply([{ op: "trim", floor: 1_900, most: 2_000, keyLifeMs: publishKeyLifeMs }]);
+  await store.apply([{ op: "trim", floor: 1_900, most: 2_000 }]);
   const key = cursorKey(1, "phone", "home");
   await state.writeCursors([[key, { offset: 7, generation: 1 }]]);
   const copy = join(folder, "copy");

@@ -9,7 +9,7 @@ import tap, { type Test } from "tap";
 
 import { digestStore } from "../../broker/state/digest.ts";
 import { Environment } from "../../broker/state/environment.ts";
-import { type Command, State, type Stamped, cursorKey, publishKeyLifeMs } from "../../broker/state/index.ts";
+import { type Command, State, type Stamped, cursorKey } from "../../broker/state/index.ts";
 import { Random } from "../model/random.ts";
 import { whalesong } from "../cli/whalesong.ts";
 import { post } from "./store.ts";
@@ -114,12 +114,7 @@ function someCommand(random: Random, i: number, id: (offset: number) => string):
     case 3:
       return { op: "delete", user, post: earlier };
     case 4:
-      return {
-        op: "trim",
-        floor: Math.max(0, i - 500),
-        most: 20 + random.below(50),
-        keyLifeMs: publishKeyLifeMs,
-      };
+      return { op: "trim", floor: Math.max(0, i - 500), most: 20 + random.below(50) };
     case 5:
       return post(user, { replyTo: earlier, mentions: [other] });
     case 6:

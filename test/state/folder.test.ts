@@ -64,14 +64,10 @@ await tap.test("a store of another format is refused and left as it is", async (
   };
   await setFormat(999);
   await t.rejects(State.open(store.folder), FolderError);
-  await t.rejects(
-    State.open(store.folder),
-    { message: /version 999.*versions 2 to 3: upgrade/ },
-    "the lock was let go of",
-  );
+  await t.rejects(State.open(store.folder), { message: /version 999.*version 2/ }, "the lock was let go of");
   await setFormat(1);
   await t.rejects(State.open(store.folder), FolderError, "so is one of an earlier format");
-  await setFormat(3);
+  await setFormat(2);
   store.state = await State.open(store.folder);
   t.equal(store.state.applied(), 1);
 });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import type { Test } from "tap";
 
-import { type Command, type Name, type Outcome, State } from "../../broker/state/index.ts";
+import { type Command, type Outcome, State } from "../../broker/state/index.ts";
 
 export interface Store {
   readonly folder: string;
@@ -15,8 +15,7 @@ export interface Store {
   apply(commands: Command[], at?: number): Promise<Outcome[]>;
   /** Applies one, which must not be refused. Returns what happened. */
   one(command: Command, at?: number): Promise<Outcome>;
-  /** With what `change` makes of its folder meanwhile. */
-  reopen(change?: (folder: string) => Promise<void>): Promise<void>;
+  reopen(): Promise<void>;
 }
 
 export async function openStore(t: Test): Promise<Store> {
@@ -35,9 +34,8 @@ export async function openStore(t: Test): Promise<Store> {
       if (outcome!.error !== undefined) throw outcome!.error;
       return outcome!;
     },
-    async reopen(change = async () => {}) {
+    async reopen() {
       await store.state.close();
-      await change(folder);
       store.state = await State.open(folder);
     },
   };
@@ -49,6 +47,6 @@ export async function openStore(t: Test): Promise<Store> {
 }
 
 /** A post's command; the text says nothing of its mentions and tags, which are listed. */
-export function post(user: Name, fields: Partial<Extract<Command, { op: "post" }>> = {}): Command {
+export function post(user: string, fields: Partial<Extract<Command, { op: "post" }>> = {}): Command {
   return { op: "post", user, text: "a post", mentions: [], tags: [], ...fields };
 }

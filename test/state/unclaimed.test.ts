@@ -22,7 +22,7 @@ import { type Store, openStore, post } from "./store.ts";
 
 /** Removes all entries up to `floor`. */
 function trim(floor: number, most = 1_000): Command {
-  return { op: "trim", floor, most, keyLifeMs: publishKeyLifeMs };
+  return { op: "trim", floor, most };
 }
 
 /** Trims entry by entry: `handle` is there until the one at `last` goes, and a trim of it says so. */

@@ -2,14 +2,7 @@
 
 import tap from "tap";
 
-import {
-  type Command,
-  type Entry,
-  type Outcome,
-  type State,
-  givenOf,
-  publishKeyLifeMs,
-} from "../../broker/state/index.ts";
+import type { Command, Entry, Outcome, State } from "../../broker/state/index.ts";
 import { type Stream, Streams, Subscription } from "../../broker/streams/index.ts";
 import { Random } from "../model/random.ts";
 import { type Store, openStore, post } from "../state/store.ts";
@@ -29,7 +22,7 @@ function shown(kind: (typeof kinds)[number]): Command {
 }
 
 function trim(floor: number): Command {
-  return { op: "trim", floor, most: 1_000, keyLifeMs: publishKeyLifeMs };
+  return { op: "trim", floor, most: 1_000 };
 }
 
 for (const kind of kinds) {
@@ -146,8 +139,7 @@ await tap.test("whoever comes and goes, each live stream gets what is its handle
     for (const [i, { offset, entry }] of outcomes.entries()) {
       const command = commands[i]!;
       if (entry?.kind === "forgotten") dropped += entry.users.length;
-      if (command.op === "post")
-        posts.push({ offset, author: givenOf(command.user), mentions: command.mentions.map(givenOf) });
+      if (command.op === "post") posts.push({ offset, author: command.user, mentions: command.mentions });
     }
     for (let at = 0; at < outcomes.length;) {
       const told = outcomes.slice(at, isWhole ? outcomes.length : at + 1 + random.below(6));

@@ -284,7 +284,6 @@ await tap.test(
       [fault, 2_000, "unavailable"],
       [new WhalesongError("rate_limited", "too fast", { retryAfterMs: 8_765 }), 8_765, "rate_limited"],
       [new WhalesongError("storage_full", "no room"), 2_000, "storage_full"],
-      [new WhalesongError("not_yet", "not before all is upgraded"), 2_000, "not_yet"],
       [new Error("a fault"), 2_000, "internal"],
     ] as const) {
       fault = error;

@@ -10,7 +10,7 @@ import type { Test } from "tap";
 import { Core } from "../../broker/core.ts";
 import { createLogger } from "../../broker/logger.ts";
 import { type BrokerOptions, checkOptions } from "../../broker/options.ts";
-import { type Offset, publishKeyLifeMs } from "../../broker/state/index.ts";
+import type { Offset } from "../../broker/state/index.ts";
 import type { Positions } from "../../broker/state/positions.ts";
 import { Workers } from "../../broker/workers/workers.ts";
 import { SessionClient, type SessionClientOptions } from "../sessions/session-client.ts";
@@ -100,12 +100,7 @@ export class WorkerBroker implements BrokerUnderTest {
   /** As retention does: not before all workers have heard so far. */
   async trim(floor: Offset): Promise<void> {
     while (this.workers.heard < floor) await sleep(1);
-    const { error } = await this.core.log.append({
-      op: "trim",
-      floor,
-      most: Number.MAX_SAFE_INTEGER,
-      keyLifeMs: publishKeyLifeMs,
-    });
+    const { error } = await this.core.log.append({ op: "trim", floor, most: Number.MAX_SAFE_INTEGER });
     if (error !== undefined) throw error;
   }
 

@@ -7,7 +7,6 @@ import { againWithCurrentNats } from "./nats.ts";
 await againWithCurrentNats(tap, [
   "faults/nats-leader.test.ts",
   "faults/nats-away.test.ts",
-  "faults/nats-stalled.test.ts",
   "faults/log-replaced.test.ts",
   "faults/node-killed.test.ts",
   "faults/chaos.test.ts",

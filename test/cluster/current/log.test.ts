@@ -14,6 +14,5 @@ await againWithCurrentNats(tap, [
   "keeper.test.ts",
   "credentials.test.ts",
   "rights.test.ts",
-  "register.test.ts",
   "commands.test.ts",
 ]);
